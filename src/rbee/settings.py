@@ -1,0 +1,128 @@
+"""What can be set, as frozen values: pure, told everything it needs.
+
+A person sets at most the 25 keys of the TOML; `wire.config` reads them, with `RBEE_*` and flags on
+top. The limits in `Limits` and `Timing` are all fields, so that a scenario can use short ones;
+those that are no TOML key are set by `RBEE_` + the field's name in capitals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+KEEP_ALWAYS = -1.0
+"""`keep_alive = "always"`: loaded at start, never unloaded when idle."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """How one model is run. The block `[defaults]` gives these for all models."""
+
+    name: str = ""
+    source: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    """Any llama-server flag, as is."""
+    params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Sampler defaults, used where a request sends none."""
+    keep_alive_s: float = 300.0
+    """Idle time after which a worker unloads (Ollama's default); KEEP_ALWAYS never."""
+    device: str = "auto"
+    fallback: bool = True
+    replicas: int = 1
+    ctx: int = 0
+    """Tokens per slot; 0: what the model was trained for, at most AUTO_CTX."""
+    parallel: int = 0
+    """Slots per worker; 0: AUTO_PARALLEL."""
+
+
+AUTO_CTX = 8192
+AUTO_PARALLEL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a person may bound (TOML section `[limits]`)."""
+
+    queue: int = 100
+    """Waiting requests per model; one more gets 503 QUEUE_FULL."""
+    queue_wait_s: float = 60.0
+    """Longest wait for a slot; loading does not count."""
+    stall_s: float = 60.0
+    """No token and no prompt progress for so long: the attempt is given up."""
+    total_s: float = 0.0
+    """Longest life of a request; 0: none (long prefills at home are honest work)."""
+    disk_reserve_bytes: int = 1 << 30
+    """Left free on the disk of the models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Limits that are not in the TOML (DESIGN section 6); `RBEE_DRAIN_S=2` sets `drain_s`."""
+
+    connect_s: float = 2.0
+    silence_s: float = 4.0
+    """No byte at all from a worker, engine pings (1 a second) included."""
+    probe_s: float = 1.0
+    worker_start_s: float = 30.0
+    load_stall_s: float = 60.0
+    download_stall_s: float = 30.0
+    drain_s: float = 30.0
+    end_streams_s: float = 5.0
+    term_s: float = 5.0
+    """Between SIGTERM and SIGKILL."""
+    orphan_s: float = 60.0
+    """How long a hive without its queen, or a worker without its hive, waits before it ends."""
+    health_every_s: float = 5.0
+    hold_status_s: float = 10.0
+    """How long the status line is held back, so that a refusal has its true status."""
+    comment_every_s: float = 15.0
+    request_head_s: float = 10.0
+    """For a whole request head to arrive (slow loris)."""
+    request_body_s: float = 60.0
+    idle_connection_s: float = 120.0
+    restart_first_s: float = 1.0
+    restart_cap_s: float = 60.0
+    hive_restart_s: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Sizes that nothing from outside exceeds."""
+
+    body_bytes: int = 64 << 20
+    header_bytes: int = 64 << 10
+    header_count: int = 100
+    target_bytes: int = 8 << 10
+    nesting: int = 64
+    connections: int = 8192
+    write_buffer_bytes: int = 256 << 10
+    event_bytes: int = 16 << 20
+    """One SSE event of an engine."""
+    control_message_bytes: int = 4 << 20
+    worker_log_bytes: int = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that queen, hive and keeper are told."""
+
+    home: str
+    """RBEE_HOME: all state of this rbee; two homes never touch each other."""
+    host: str = "127.0.0.1"
+    port: int = 7833
+    origins: tuple[str, ...] = ("loopback",)
+    models_dir: str = ""
+    """Where model files live; empty: `home/models`."""
+    engine_backend: str = "auto"
+    engine_path: str = ""
+    """The user's own llama-server; empty: the built-in engine."""
+    threads: int = 0
+    """Engine threads per worker; 0: physical cores the worker may use, shared among replicas."""
+    defaults: ModelSettings = field(default_factory=ModelSettings)
+    models: Mapping[str, ModelSettings] = field(default_factory=lambda: MappingProxyType({}))
+    limits: Limits = field(default_factory=Limits)
+    timing: Timing = field(default_factory=Timing)
+    bounds: Bounds = field(default_factory=Bounds)

@@ -1,0 +1,109 @@
+"""What a hive tells a worker to run, and what they say over the lifeline.
+
+The hive listens on one Unix socket; each worker dials it and says `WorkerHello` first, also when it
+dials again after its hive was restarted. Lines are JSON. A worker whose lifeline stays broken for
+`orphan_s` finishes what it does and ends by itself.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rbee.wire.control import Problem
+
+
+class WorkerSpec(msgspec.Struct, frozen=True):
+    """Written by the hive to `run/workers/ID/spec.json` (0600); argument of `python -m rbee.worker`.
+
+    The worker's API key is not in it: it comes in the environment as RBEE_WORKER_KEY.
+    """
+
+    id: str
+    model: str
+    """Public name; the engine's alias, so that no path stands in a chunk."""
+    path: str
+    """The GGUF file."""
+    lifeline: str
+    """Path of the hive's socket."""
+    log: str
+    """Path of the append-only file that the hive made stdout and stderr of the worker."""
+    digest: str = ""
+    mode: str = "chat"
+    engine: str = "llama-cpp"
+    engine_path: str = ""
+    """The `llama-server` binary, for the engine of that name."""
+    device: str = "auto"
+    context_tokens: int = 4096
+    """Per slot."""
+    slots: int = 4
+    threads: int = 1
+    batch_tokens: int = 64
+    """Prefill batch, sized to ≤ 0.5 s so that a hang-up is seen (lab.md, Replay and cancellation)."""
+    cache_ram_mib: int = 256
+    args: tuple[str, ...] = ()
+    """llama-server flags of the user, as is."""
+    port: int = 0
+    orphan_s: float = 60.0
+
+
+class WorkerHello(msgspec.Struct, frozen=True, tag="hello"):
+    id: str
+    pid: int
+    """Of the worker process (its group's leader)."""
+    version: str
+
+
+class Loading(msgspec.Struct, frozen=True, tag="loading"):
+    """The engine made progress: a log line, or a fraction where it says one."""
+
+    fraction: float = 0.0
+
+
+class Listening(msgspec.Struct, frozen=True, tag="listening"):
+    """The engine serves. Said again after a reconnect."""
+
+    port: int
+    engine_pid: int
+    slots: int
+    context_tokens: int
+    build: str
+    devices: tuple[str, ...] = ("cpu",)
+    """What the engine uses, not what was asked for."""
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag="failed"):
+    """The worker's own word before it exits; the log decides when this is missing."""
+
+    problem: Problem
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """Hive to worker: end now (streams were drained before)."""
+
+
+FromWorker = WorkerHello | Loading | Listening | LoadFailed
+
+_encoder = msgspec.json.Encoder()
+_from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
+_to_worker: msgspec.json.Decoder[Stop] = msgspec.json.Decoder(Stop)
+_spec: msgspec.json.Decoder[WorkerSpec] = msgspec.json.Decoder(WorkerSpec)
+
+
+def encode(message: FromWorker | Stop | WorkerSpec) -> bytes:
+    """One line, newline included."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_from_worker(line: bytes) -> FromWorker:
+    """Raises `msgspec.DecodeError` on anything else."""
+    return _from_worker.decode(line)
+
+
+def decode_to_worker(line: bytes) -> Stop:
+    """Raises `msgspec.DecodeError` on anything else."""
+    return _to_worker.decode(line)
+
+
+def decode_spec(text: bytes) -> WorkerSpec:
+    """Raises `msgspec.DecodeError` on anything else."""
+    return _spec.decode(text)
