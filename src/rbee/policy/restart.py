@@ -1,0 +1,94 @@
+"""Whether and when a worker that ended unasked is started again (DESIGN section 7).
+
+Pauses are 1, 2, 4 … 60 s and begin anew once a worker was ready and served an answer. Five crashes
+in five minutes are a quarantine: a person has to look. A SIGKILL from outside is nobody's crash: it
+starts again, at once if the worker had been ready, and does not count. What fails the same way each
+time (a damaged file, a bad argument) is not tried again: it is remembered until something changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+CRASHES = 5
+WINDOW_S = 300.0
+
+LASTING = frozenset(
+    {
+        "MODEL_CORRUPTED",
+        "MODEL_UNSUPPORTED",
+        "MODEL_NOT_FOUND",
+        "MODEL_FILE_MISSING",
+        "ENGINE_ARGUMENT",
+        "ENGINE_MISSING",
+        "DEVICE_UNAVAILABLE",
+        "VERSION_MISMATCH",
+    }
+)
+"""Codes that come back on every try until somebody changes something."""
+
+NOBODYS_CRASH = frozenset({"WORKER_KILLED", "PORT_TAKEN"})
+"""Codes that say nothing against the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is held against a worker: when it crashed (monotonic seconds), and its next pause."""
+
+    crashes: tuple[float, ...] = ()
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Start again after so many seconds."""
+
+    after_s: float
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Not started again by itself."""
+
+    crashes: int
+    window_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """It would fail again: the cause is kept and told to whoever asks."""
+
+
+Verdict = Again | Quarantine | Remember
+
+
+def judge(
+    record: Record, code: str, *, was_ready: bool, now: float, first_s: float, cap_s: float
+) -> Verdict:
+    """What to do after an unasked end with this code.
+
+    `was_ready`: the process that ended had served or could have served; an outside kill of such a
+    one is answered at once, one in mid-load with the usual pause, so that a killer that comes back
+    each time does not keep the machine loading models.
+    """
+    if code in LASTING:
+        return Remember()
+    if code in NOBODYS_CRASH:
+        if was_ready:
+            return Again(0.0, record)
+        return Again(_pause(record.step, first_s, cap_s), replace(record, step=record.step + 1))
+    crashes = (*(at for at in record.crashes if now - at < WINDOW_S), now)
+    if len(crashes) >= CRASHES:
+        return Quarantine(len(crashes), WINDOW_S)
+    pause = _pause(record.step, first_s, cap_s)
+    return Again(pause, Record(crashes, record.step + 1))
+
+
+def served(record: Record) -> Record:
+    """It was ready and served an answer: the next pause is the first one again."""
+    return replace(record, step=0)
+
+
+def _pause(step: int, first_s: float, cap_s: float) -> float:
+    return min(cap_s, first_s * 2.0 ** min(step, 32))
