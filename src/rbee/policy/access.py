@@ -1,0 +1,85 @@
+"""Who may call: Host and Origin checks against web pages that reach for the loopback address.
+
+A page on any site can post to 127.0.0.1, and by rebinding its DNS name can read the answer
+(Ollama CVE-2024-28224 was this). A listed Host stops rebinding, a listed Origin stops the rest,
+and requiring a JSON content type forces browsers to ask first (CORS preflight).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+LOOPBACK_WORD = "loopback"
+"""In `origins`: any port of this machine's loopback names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The answer to a caller from outside the machine's own user."""
+
+    origin: str = ""
+    """The Origin to name in CORS headers; empty: none was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostForbidden:
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class OriginForbidden:
+    origin: str
+
+
+def check(
+    host: str, origin: str | None, *, origins: Sequence[str], bound: str
+) -> Allowed | HostForbidden | OriginForbidden:
+    """Decide by the Host and Origin headers; `bound` is the address that rbee listens on."""
+    name = hostname(host)
+    if name is None or not _host_listed(name, origins, bound):
+        return HostForbidden(host[:200])
+    if origin is None:
+        return Allowed()
+    if not _origin_listed(origin, origins):
+        return OriginForbidden(origin[:200])
+    return Allowed(origin)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody beyond this machine can reach that address."""
+    return host in _LOOPBACK or host.startswith("127.")
+
+
+def hostname(host: str) -> str | None:
+    """The name in a Host header without its port, lower-case; None if it is no host at all."""
+    try:
+        parts = urlsplit("//" + host)
+        name, _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if name is None or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        return None
+    return name
+
+
+def _host_listed(name: str, origins: Sequence[str], bound: str) -> bool:
+    if name in _LOOPBACK or name == bound:
+        return True
+    return any(name == _origin_host(entry) for entry in origins)
+
+
+def _origin_listed(origin: str, origins: Sequence[str]) -> bool:
+    if origin in origins:
+        return True
+    return LOOPBACK_WORD in origins and _origin_host(origin) in _LOOPBACK
+
+
+def _origin_host(origin: str) -> str | None:
+    if "://" not in origin:
+        return hostname(origin)
+    scheme, _, rest = origin.partition("://")
+    return hostname(rest) if scheme in ("http", "https") else None

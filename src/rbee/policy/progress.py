@@ -1,0 +1,46 @@
+"""Liveness is progress: when an attempt that says nothing is given up.
+
+Engines answer /health while wedged and look dead while busy (DESIGN section 6). Bytes prove the
+process (pings come every second), tokens and prompt progress prove the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from rbee.settings import Limits, Timing
+
+
+class Verdict(Enum):
+    GO_ON = "go on"
+    PROBE = "probe"
+    """No byte for `silence_s`: ask the process whether it lives."""
+    STALLED_BEFORE = "first token"
+    STALLED_WITHIN = "token"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The clock readings of one attempt, in seconds of one monotonic clock."""
+
+    last_byte_at: float
+    last_progress_at: float
+    tokens: int
+    deadline_at: float | None = None
+    client_waits: bool = True
+    """False while our client does not read: that time counts against nobody."""
+
+
+def judge(watch: Watch, *, now: float, limits: Limits, timing: Timing) -> Verdict:
+    """What the watch says at `now`."""
+    if watch.deadline_at is not None and now >= watch.deadline_at:
+        return Verdict.DEADLINE
+    if not watch.client_waits:
+        return Verdict.GO_ON
+    if now - watch.last_progress_at >= limits.stall_s:
+        return Verdict.STALLED_WITHIN if watch.tokens else Verdict.STALLED_BEFORE
+    if now - watch.last_byte_at >= timing.silence_s:
+        return Verdict.PROBE
+    return Verdict.GO_ON

@@ -1,0 +1,283 @@
+"""Acts of administration: pull, serve, stop, remove, logs, events, shutdown.
+
+Open on the admin socket only (0600: this user). Long acts answer with JSON lines: progress, then
+`done` or `error`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import parse_qs
+
+import msgspec
+from msgspec import structs
+
+from rbee.errors import RbeeError
+from rbee.queen.events import matches
+from rbee.queen.roster import LaneKey
+from rbee.queen.routes import Visit
+from rbee.settings import KEEP_ALWAYS, ModelSettings
+from rbee.wire import control
+from rbee.wire.openai import parse_object
+from rbee.wire.problem import body as problem_body
+from rbee.wire.problem import encode, from_problem
+
+_LINES = "application/x-ndjson"
+_MAX_REPLICAS = 64
+_AskT = TypeVar("_AskT", bound=msgspec.Struct)
+
+
+class _ServeAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    model: str
+    replicas: int | None = None
+    ctx: int | None = None
+    parallel: int | None = None
+    device: str | None = None
+    fallback: bool | None = None
+    trust: bool = False
+    keep_alive_s: float | None = None
+    wait: bool = True
+
+
+class _StopAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    model: str = ""
+    worker: str = ""
+    all: bool = False
+
+
+class _NameAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+
+
+class _ShutdownAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    drain_s: float | None = None
+
+
+async def pull(visit: Visit) -> None:
+    """Have a model in the store; a hang-up stops the fetching."""
+    ask = _parse(visit, _NameAsk)
+    news: asyncio.Queue[control.Progress] = asyncio.Queue(maxsize=64)
+
+    def heard(progress: control.Progress) -> None:
+        if news.full():
+            news.get_nowait()
+        news.put_nowait(progress)
+
+    call = asyncio.ensure_future(
+        visit.core.link.call(lambda id_: control.Pull(id_, ask.name), on_progress=heard)
+    )
+
+    async def lines() -> AsyncIterator[dict[str, Any]]:
+        while not call.done() or not news.empty():
+            waiting = asyncio.ensure_future(news.get())
+            await asyncio.wait({call, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                said = structs.asdict(waiting.result())
+                said.pop("call")
+                yield {"progress": said}
+            waiting.cancel()
+        yield {"done": call.result()}
+
+    try:
+        await _tell(visit, lines())
+    finally:
+        call.cancel()
+
+
+async def remove(visit: Visit) -> None:
+    """Remove a stored model; its workers are stopped first."""
+    ask = _parse(visit, _NameAsk)
+    core = visit.core
+    served = core.models.find(ask.name, core.roster.models)
+    await _stop_models(visit, [served.name])
+    await core.link.call(lambda id_: control.Remove(id_, served.ref))
+    visit.answer.whole(200, encode({"removed": served.ref}))
+
+
+async def serve(visit: Visit) -> None:
+    """A lasting wish; with `wait` it answers when all replicas are ready, or with the cause."""
+    ask = _parse(visit, _ServeAsk)
+    if ask.replicas is not None and not 1 <= ask.replicas <= _MAX_REPLICAS:
+        problem = f"replicas must be between 1 and {_MAX_REPLICAS}"
+        raise RbeeError("INVALID_REQUEST", problem=problem, param="replicas")
+    for name in ("ctx", "parallel"):
+        value = getattr(ask, name)
+        if value is not None and not 0 <= value <= 1 << 24:
+            raise RbeeError("INVALID_REQUEST", problem=f"{name} is out of range", param=name)
+    core = visit.core
+    served = core.models.find(ask.model, core.roster.models)
+    how = _how(served.how, ask, served.name)
+    core.models.overrides[served.name] = how
+    wish = structs.replace(replace(served, how=how).wish("chat"), trust=ask.trust)
+    changed = core.watch()
+    try:
+        core.serve(wish)
+        await _tell(visit, _serving(visit, wish, changed, wait=ask.wait))
+    finally:
+        core.unwatch(changed)
+
+
+async def stop(visit: Visit) -> None:
+    """End a wish and drain its workers, or stop one worker at once."""
+    ask = _parse(visit, _StopAsk)
+    core = visit.core
+    if ask.worker:
+        if ask.worker not in core.roster.workers:
+            raise RbeeError("WORKER_NOT_FOUND", worker=ask.worker[:100])
+        await core.link.call(lambda id_: control.StopWorker(id_, ask.worker))
+        visit.answer.whole(200, encode({"stopped": [ask.worker]}))
+        return
+    if ask.all:
+        models = sorted({one.model for one in core.roster.workers.values()})
+        models += [wish.name for wish in core.wishes.all() if wish.name not in models]
+    elif ask.model:
+        models = [core.models.find(ask.model, core.roster.models).name]
+    else:
+        raise RbeeError("INVALID_REQUEST", problem="Name a model, a worker, or all")
+    visit.answer.whole(200, encode({"stopped": await _stop_models(visit, models)}))
+
+
+async def worker_logs(visit: Visit) -> None:
+    """`/rbee/workers/ID/logs`: the last lines of its engine."""
+    worker, _, what = visit.rest.partition("/")
+    if what != "logs":
+        raise RbeeError("ROUTE_NOT_FOUND", path=visit.exchange.request.path[:200])
+    asked = parse_qs(visit.exchange.request.query).get("lines", ["100"])[0]
+    lines = int(asked) if asked.isdecimal() and len(asked) < 7 else 100
+    found = await visit.core.link.call(lambda id_: control.Logs(id_, worker, lines))
+    visit.answer.whole(200, encode({"lines": found}))
+
+
+async def events(visit: Visit) -> None:
+    """Faults, oldest first; with `follow` what comes after them too."""
+    query = parse_qs(visit.exchange.request.query)
+    code, job = query.get("code", [""])[0], query.get("job", [""])[0]
+    core = visit.core
+    queue = core.events.follow()
+
+    async def lines() -> AsyncIterator[dict[str, Any]]:
+        for happened in core.events.recent(code=code, job=job):
+            yield structs.asdict(happened)
+        while query.get("follow", ["0"])[0] == "1":
+            happened = await queue.get()
+            if matches(happened, code=code, job=job):
+                yield structs.asdict(happened)
+
+    try:
+        await _tell(visit, lines())
+    finally:
+        core.events.unfollow(queue)
+
+
+async def shutdown(visit: Visit) -> None:
+    """Drain, end everything, go."""
+    ask = _parse(visit, _ShutdownAsk)
+    visit.answer.whole(202, b'{"status":"stopping"}')
+    visit.core.shut_down(ask.drain_s)
+
+
+async def _tell(visit: Visit, lines: AsyncIterator[dict[str, Any]]) -> None:
+    """JSON lines as they come; an error before the first keeps its true status."""
+    exchange = visit.exchange
+    begun = False
+    try:
+        async for line in lines:
+            if not begun:
+                begun = True
+                exchange.start(200, [("content-type", _LINES), ("cache-control", "no-store")])
+            exchange.write(encode(line) + b"\n")
+    except RbeeError as error:
+        if not begun:
+            raise
+        exchange.write(encode(problem_body(error.report)) + b"\n")
+    if not begun:
+        exchange.start(200, [("content-type", _LINES)])
+    exchange.finish()
+
+
+async def _serving(
+    visit: Visit, wish: control.ModelWish, changed: asyncio.Event, *, wait: bool
+) -> AsyncIterator[dict[str, Any]]:
+    core = visit.core
+    lane = (wish.name, wish.mode)
+    last: object = None
+    while wait:
+        problem = core.lanes.lane(lane).problem
+        if problem is not None:
+            raise RbeeError.from_report(problem)
+        ready = _as_wished(visit, lane, wish)
+        if len(ready) >= wish.replicas:
+            break
+        shown = _shown(visit, lane)
+        if shown != last:
+            last = shown
+            yield {"workers": shown}
+        changed.clear()
+        await changed.wait()
+        _raise_failure(visit, lane, ready)
+    yield {"done": {"workers": _shown(visit, lane)}}
+
+
+def _as_wished(visit: Visit, lane: LaneKey, wish: control.ModelWish) -> list[control.WorkerView]:
+    """Ready workers that run as this wish says, and not as an older one did."""
+    return [
+        one
+        for one in visit.core.roster.serving(lane)
+        if (not wish.ctx or one.context_tokens >= wish.ctx)
+        and (not wish.parallel or one.slots == wish.parallel)
+    ]
+
+
+def _raise_failure(visit: Visit, lane: LaneKey, ready: list[control.WorkerView]) -> None:
+    """A worker that failed for good ends the wait with its cause."""
+    for one in visit.core.roster.workers.values():
+        if (one.model, one.mode) == lane and one.state == "QUARANTINED" and one.problem:
+            raise from_problem(one.problem)
+
+
+def _shown(visit: Visit, lane: LaneKey) -> list[dict[str, Any]]:
+    return [
+        {"id": one.id, "state": one.state, "progress": one.progress, "device": one.device}
+        for one in visit.core.roster.workers.values()
+        if (one.model, one.mode) == lane
+    ]
+
+
+async def _stop_models(visit: Visit, models: list[str]) -> list[str]:
+    core = visit.core
+    stopped = [one.id for one in core.roster.workers.values() if one.model in models]
+    changed = core.watch()
+    try:
+        for name in models:
+            core.unwant(name)
+        while any(one.model in models for one in core.roster.workers.values()):
+            changed.clear()
+            await changed.wait()
+    finally:
+        core.unwatch(changed)
+    return stopped
+
+
+def _how(how: ModelSettings, ask: _ServeAsk, name: str) -> ModelSettings:
+    keep_alive_s = KEEP_ALWAYS if ask.keep_alive_s is None else ask.keep_alive_s
+    said = {
+        field: value
+        for field in ("replicas", "ctx", "parallel", "device", "fallback")
+        if (value := getattr(ask, field)) is not None
+    }
+    if "device" in said and "fallback" not in said:
+        said["fallback"] = False
+    return replace(how, name=name, keep_alive_s=keep_alive_s, **said)
+
+
+def _parse(visit: Visit, kind: type[_AskT]) -> _AskT:
+    value = parse_object(
+        visit.exchange.request.body or b"{}", nesting=visit.core.settings.bounds.nesting
+    )
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as exc:
+        raise RbeeError("INVALID_REQUEST", problem=str(exc)) from exc

@@ -1,0 +1,259 @@
+"""What all requests share: roster, lanes, wishes, the link to the hive. One owner of each.
+
+`Core` turns what the hive says into what waiting requests get, and what requests need into what
+the hive is told. It is synchronous but for `cause_of_death`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rbee.edge.http_client import HttpClient
+from rbee.errors import RbeeError, Retry
+from rbee.queen.counters import Counters
+from rbee.queen.events import Events
+from rbee.queen.hive_link import HiveLink
+from rbee.queen.lanes import Lanes, Ticket
+from rbee.queen.roster import LaneKey, Roster
+from rbee.queen.served_models import Served, ServedModels
+from rbee.queen.wishes import Wishes
+from rbee.settings import Settings
+from rbee.wire import control
+from rbee.wire.problem import from_problem, to_problem
+
+
+class Core:
+    """The queen's memory and its reactions."""
+
+    def __init__(
+        self, settings: Settings, wishes: Wishes, events: Events, log: Callable[..., None]
+    ) -> None:
+        self.settings = settings
+        self.clock = asyncio.get_running_loop().time
+        self.client = HttpClient(settings.timing.connect_s)
+        self.roster = Roster()
+        self.models = ServedModels(settings)
+        self.wishes = wishes
+        self.events = events
+        self.counters = Counters()
+        self.met = asyncio.Event()
+        self.stopping = False
+        self.url = ""
+        self.on_shut_down: Callable[[float | None], None] = lambda drain_s: None
+        self.lanes = Lanes(
+            self.roster,
+            queue_limit=settings.limits.queue,
+            clock=self.clock,
+            tell_busy=lambda worker, count: self.link.tell(control.Busy(worker, count)),
+        )
+        self.link = HiveLink(
+            on_meet=self._meet,
+            on_message=self._hear,
+            on_lost=self._lose_hive,
+            limit_bytes=settings.bounds.control_message_bytes,
+        )
+        self._log = log
+        self._deaths: dict[str, control.Problem] = {}
+        self._gone = asyncio.Event()
+        self._hive_away_since = self.clock()
+        self._pulls: dict[str, asyncio.Task[None]] = {}
+        self._changed: set[asyncio.Event] = set()
+
+    # --- requests ----------------------------------------------------------------------------
+
+    def ensure(self, served: Served, lane: LaneKey) -> None:
+        """Have the lane served, now or soon. Raises what is known to stand in the way."""
+        problem = self.lanes.lane(lane).problem
+        if problem is not None:
+            raise RbeeError.from_report(problem)
+        self.check_hive(lane)
+        if served.stored is None:
+            self._pull_declared(served, lane)
+        elif not self.roster.has_any(lane):
+            self._want(served.wish(lane[1]))
+
+    def check_hive(self, lane: LaneKey) -> None:
+        """Raises why nobody can load this lane: no hive for long, or one of another version."""
+        if self.roster.hive_connected or self.roster.serving(lane):
+            return
+        if self.link.mismatch is not None:
+            raise self.link.mismatch
+        if self.clock() - self._hive_away_since > self.settings.timing.worker_start_s:
+            raise RbeeError("HIVE_LOST")
+
+    def waiting_facts(self, ticket: Ticket) -> Mapping[str, Any]:
+        """What a waiting client is told."""
+        lane = ticket.lane
+        if not self.roster.serving(lane):
+            loading = self.roster.coming(lane)
+            share = max((one.progress for one in loading), default=0.0)
+            return {"phase": "loading", "model": lane[0], "progress": round(share, 3)}
+        position = self.lanes.position(ticket)
+        return {"phase": "queued", "model": lane[0], "position": position}
+
+    def suspect(self, worker: str, error: RbeeError) -> None:
+        """A worker hangs: the hive is to end it, and nobody else is sent there meanwhile."""
+        self.link.tell(control.Suspect(worker, to_problem(error.report)))
+        self.roster.workers.pop(worker, None)
+
+    async def cause_of_death(self, worker: str, within_s: float) -> RbeeError | None:
+        """Why the hive says that a worker is gone, if it says so in time."""
+        until = self.clock() + within_s
+        while worker not in self._deaths and self.clock() < until:
+            self._gone.clear()
+            try:
+                await asyncio.wait_for(self._gone.wait(), max(0.0, until - self.clock()))
+            except TimeoutError:
+                break
+        problem = self._deaths.get(worker)
+        return from_problem(problem) if problem is not None else None
+
+    def log_request(self, job: str, model: str, path: str, code: str) -> None:
+        self._log("request", job=job, model=model, path=path, code=code)
+
+    def shut_down(self, drain_s: float | None) -> None:
+        self.on_shut_down(drain_s)
+
+    def mistake(self, exc: Exception, job: str) -> None:
+        """A fault of ours: into the log whole, to the client as INTERNAL."""
+        self._log("mistake", job=job, error=exc)
+
+    # --- wishes ------------------------------------------------------------------------------
+
+    def serve(self, wish: control.ModelWish) -> None:
+        """A lasting wish of an administrator; it also clears remembered failures."""
+        self.wishes.put(wish, lasting=True)
+        self.lanes.lane((wish.name, wish.mode)).problem = None
+        self.link.tell(control.Want(wish, fresh=True))
+
+    def unwant(self, model: str) -> None:
+        self.wishes.drop(model)
+        self.models.overrides.pop(model, None)
+        self.link.tell(control.Unwant(model))
+
+    def watch(self) -> asyncio.Event:
+        """An event that is set at every change of workers; give it back with `unwatch`."""
+        event = asyncio.Event()
+        self._changed.add(event)
+        return event
+
+    def unwatch(self, event: asyncio.Event) -> None:
+        self._changed.discard(event)
+
+    def _want(self, wish: control.ModelWish) -> None:
+        if self.wishes.put(wish, lasting=wish.keep_alive_s < 0):
+            self.link.tell(control.Want(wish))
+
+    def _pull_declared(self, served: Served, lane: LaneKey) -> None:
+        if served.ref not in self._pulls:
+            task = asyncio.create_task(self._fetch(served, lane))
+            self._pulls[served.ref] = task
+            task.add_done_callback(lambda _: self._pulls.pop(served.ref, None))
+
+    async def _fetch(self, served: Served, lane: LaneKey) -> None:
+        """Declared in the TOML is leave to fetch it; then it is loaded for those who wait."""
+        try:
+            await self.link.call(lambda id_: control.Pull(id_, served.ref))
+            self._want(self.models.find(served.name, self.roster.models).wish(lane[1]))
+        except RbeeError as error:
+            self.lanes.fail(lane, error)
+
+    # --- the hive ----------------------------------------------------------------------------
+
+    def _meet(self, hello: control.Hello) -> tuple[control.ModelWish, ...]:
+        self.roster.meet(hello)
+        for worker in hello.workers:
+            self._keep_found(worker)
+        self.met.set()
+        self._pump_all()
+        return self.wishes.all()
+
+    def _keep_found(self, worker: control.WorkerView) -> None:
+        """A worker from before this queen: its model stays wanted as it would be on demand."""
+        if self.wishes.has((worker.model, worker.mode)):
+            return
+        try:
+            served = self.models.find(worker.model, self.roster.models)
+        except RbeeError:
+            return
+        self.wishes.put(served.wish(worker.mode), lasting=False)
+
+    def _hear(self, message: control.FromHive) -> None:
+        match message:
+            case control.WorkerChanged(worker=worker):
+                self._worker_changed(worker)
+            case control.WorkerGone():
+                self._worker_gone(message)
+            case control.ModelsChanged(models=models):
+                self.roster.models = models
+                self.lanes.forget_problems()
+            case control.Unservable(model=model, mode=mode, problem=problem):
+                self._unservable((model, mode), from_problem(problem))
+            case control.Happened():
+                self.events.add(message)
+                self.counters.event(message.code)
+            case _:
+                return
+        for event in self._changed:
+            event.set()
+
+    def _worker_changed(self, worker: control.WorkerView) -> None:
+        self.roster.workers[worker.id] = worker
+        if worker.state == "DRAINING" and not self.roster.busy.get(worker.id):
+            self.link.tell(control.Busy(worker.id, 0))
+        if worker.problem is not None:
+            self._remember_death(worker.id, worker.problem)
+        self.lanes.pump((worker.model, worker.mode))
+
+    def _worker_gone(self, gone: control.WorkerGone) -> None:
+        self.roster.workers.pop(gone.id, None)
+        self.roster.busy.pop(gone.id, None)
+        if gone.problem is not None:
+            self._remember_death(gone.id, gone.problem)
+        lane = (gone.model, gone.mode)
+        self.lanes.pump(lane)
+        if gone.problem is None and not self.roster.has_any(lane):
+            self.wishes.forget_passing(lane)
+            if self.lanes.lane(lane).waiting:
+                # Unloaded as idle in the moment in which somebody asked for it.
+                served = self.models.find(gone.model, self.roster.models)
+                self._want(served.wish(gone.mode))
+
+    def _unservable(self, lane: LaneKey, error: RbeeError) -> None:
+        self.lanes.fail(lane, error)
+        self.wishes.forget_passing(lane)
+        if error.report.retry is not Retry.NEVER and error.code != "WORKER_QUARANTINED":
+            self.lanes.lane(lane).problem = None
+
+    def _remember_death(self, worker: str, problem: control.Problem) -> None:
+        self._deaths[worker] = problem
+        if len(self._deaths) > 256:
+            self._deaths.pop(next(iter(self._deaths)))
+        self._gone.set()
+
+    def _lose_hive(self) -> None:
+        self.roster.hive_connected = False
+        self._hive_away_since = self.clock()
+        for event in self._changed:
+            event.set()
+
+    def hive_died(self, returncode: int) -> None:
+        """The hive ended unasked and is being started again."""
+        if self.stopping:
+            return
+        happened = control.Happened(
+            at=time.time(),
+            code="HIVE_LOST",
+            what=f"the part of rbee that looks after this machine ended (code {returncode})",
+            done="started again; loaded models went on serving",
+            outcome="ok",
+        )
+        self.events.add(happened)
+        self.counters.event(happened.code)
+
+    def _pump_all(self) -> None:
+        for worker in list(self.roster.workers.values()):
+            self.lanes.pump((worker.model, worker.mode))

@@ -1,0 +1,142 @@
+"""The routes that make a model work: each turns its request into one task for `dispatch`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from rbee.errors import RbeeError
+from rbee.queen.answer import Answer
+from rbee.queen.attempt import Call
+from rbee.queen.dispatch import Dispatch, Task
+from rbee.queen.relay import ChatRelay, PassRelay, Relay
+from rbee.queen.routes import Visit
+from rbee.wire.llama_server import without_path
+from rbee.wire.openai import Ask, parse_ask, upstream_body, with_params
+from rbee.wire.problem import encode
+
+
+async def chat(visit: Visit) -> None:
+    """`/v1/chat/completions` and `/v1/completions`."""
+    ask = _parse(visit)
+    core = visit.core
+    served = core.models.find(ask.model, core.roster.models)
+    path = visit.exchange.request.path
+    seed = secrets.randbits(31)
+    body = upstream_body(_named(ask, served.name), params=served.how.params, seed=seed)
+    quiet = visit.header("x-rbee-quiet") == "1"
+    choices = _choices(ask.body)
+
+    def relay(answer: Answer) -> Relay:
+        return ChatRelay(
+            answer,
+            model=served.name,
+            path=path,
+            choices=choices,
+            stream=ask.stream,
+            wants_usage=ask.wants_usage,
+            facts=None if quiet else lambda: _facts(visit, served.name),
+        )
+
+    call = _call(visit, ask, path, body, served.name)
+    task = Task(served, (served.name, "chat"), call, relay)
+    await Dispatch(core).run(task, visit.answer)
+
+
+async def embeddings(visit: Visit) -> None:
+    """`/v1/embeddings`, answered by an embedding worker beside a chat worker of the same model."""
+    await _whole(visit, "embedding")
+
+
+async def passed(visit: Visit) -> None:
+    """A request that is routed by its `model` to a worker as it is."""
+    ask = _parse(visit)
+    if not ask.stream:
+        await _whole(visit, "chat", ask)
+        return
+    core = visit.core
+    served = core.models.find(ask.model, core.roster.models)
+    path = visit.exchange.request.path
+    body = encode(with_params(_named(ask, served.name).body, served.how.params))
+
+    def relay(answer: Answer) -> Relay:
+        return PassRelay(answer, model=served.name)
+
+    call = _call(visit, ask, path, body, served.name)
+    await Dispatch(core).run(Task(served, (served.name, "chat"), call, relay), visit.answer)
+
+
+async def plain(visit: Visit) -> None:
+    """A short request that sends no tokens: tokenize, count_tokens, apply-template."""
+    await _whole(visit, "chat")
+
+
+async def props(visit: Visit) -> None:
+    """`GET /props?model=…`: the engine's properties of one model, without its path."""
+    asked = parse_qs(visit.exchange.request.query).get("model", [""])[0]
+    core = visit.core
+    name = asked or core.models.only(core.roster.models)
+    if not name:
+        raise RbeeError(
+            "INVALID_REQUEST", problem="model is missing: /props?model=NAME", param="model"
+        )
+    served = core.models.find(name, core.roster.models)
+    call = Call("GET", "/props", b"", served.name, None, 0.0)
+    task = Task(served, (served.name, "chat"), call, None, edit=without_path)
+    await Dispatch(core).run(task, visit.answer)
+
+
+async def _whole(visit: Visit, mode: str, ask: Ask | None = None) -> None:
+    """Answered as one body."""
+    ask = ask or _parse(visit)
+    core = visit.core
+    served = core.models.find(ask.model, core.roster.models)
+    path = visit.exchange.request.path
+    body = encode({**_named(ask, served.name).body, "stream": False})
+    call = _call(visit, ask, path, body, served.name)
+    await Dispatch(core).run(Task(served, (served.name, mode), call, None), visit.answer)
+
+
+def _parse(visit: Visit) -> Ask:
+    core = visit.core
+    ask = parse_ask(
+        visit.exchange.request.body,
+        nesting=core.settings.bounds.nesting,
+        timeout_header=visit.header("x-request-timeout"),
+        only_model=core.models.only(core.roster.models),
+    )
+    visit.answer.streams = ask.stream
+    return ask
+
+
+def _named(ask: Ask, name: str) -> Ask:
+    """The engine knows the model by its public name, whatever alias was asked for."""
+    ask.body["model"] = name
+    return ask
+
+
+def _call(visit: Visit, ask: Ask, path: str, body: bytes, model: str) -> Call:
+    limit_s = ask.timeout_s or visit.core.settings.limits.total_s
+    deadline_at = visit.core.clock() + limit_s if limit_s else None
+    return Call("POST", path, body, model, deadline_at, limit_s)
+
+
+def _choices(body: Mapping[str, Any]) -> int:
+    count = body.get("n")
+    return count if isinstance(count, int) and count > 0 else 1
+
+
+def _facts(visit: Visit, model: str) -> dict[str, Any]:
+    """What the finish chunk says of how the answer came about."""
+    answer = visit.answer
+    facts: dict[str, Any] = {"job_id": answer.job_id, "model": model}
+    if answer.worker is not None:
+        facts["worker"] = answer.worker.id
+        facts["device"] = answer.worker.device
+        if answer.worker.degraded:
+            facts["degraded"] = answer.worker.degraded
+    if answer.attempts:
+        facts["attempts"] = answer.attempts
+    return facts

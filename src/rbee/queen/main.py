@@ -1,0 +1,192 @@
+"""The queen's life: listen, keep a hive, serve, drain, go."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from rbee.edge.config_file import load_settings
+from rbee.edge.disk import write_private
+from rbee.edge.home import Home, default_home
+from rbee.edge.http_server import HttpServer
+from rbee.edge.logs import Log
+from rbee.edge.process_table import start_time
+from rbee.errors import RbeeError
+from rbee.policy.access import is_loopback
+from rbee.queen.core import Core
+from rbee.queen.events import Events
+from rbee.queen.hive_process import HiveProcess
+from rbee.queen.route_table import ROUTES
+from rbee.queen.routes import Router
+from rbee.queen.wishes import Wishes
+from rbee.settings import KEEP_ALWAYS, Settings
+from rbee.version import VERSION
+from rbee.wire import control
+from rbee.wire.problem import to_problem
+
+
+class Queen:
+    """Composition of the parts; `run` returns when everything that was started has ended."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self._home = home
+        self._settings = settings
+        self._log = Log("queen")
+        self._stop = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._drain_s = settings.timing.drain_s
+        wishes = Wishes(home.state / "wishes.json")
+        self._events = Events(home.state / "events.jsonl")
+        self._core = Core(settings, wishes, self._events, self._note)
+        self._core.on_shut_down = self.shut_down
+        self._router = Router(self._core, ROUTES)
+        self._server = HttpServer(self._router.handle, settings.bounds, settings.timing)
+        self._hive = HiveProcess(
+            home,
+            restart_s=settings.timing.hive_restart_s,
+            restart_cap_s=settings.timing.restart_cap_s,
+            on_death=self._core.hive_died,
+        )
+
+    async def run(self) -> None:
+        """Serve until told to stop. Raises PORT_TAKEN or BIND_REFUSED before anything started."""
+        settings, home = self._settings, self._home
+        if not is_loopback(settings.host):
+            raise RbeeError("BIND_REFUSED", host=settings.host)
+        port = await self._server.listen_tcp(settings.host, settings.port)
+        self._core.url = f"http://{_in_url(settings.host)}:{port}"
+        self._recall()
+        await self._core.link.listen(home.control_socket)
+        keeping = asyncio.create_task(self._hive.keep(self._core.met))
+        await self._server.listen_unix(home.admin_socket)
+        self._announce()
+        self._catch_signals()
+        gc.collect()
+        gc.freeze()
+        try:
+            await self._stop.wait()
+            await self._drain()
+        finally:
+            keeping.cancel()
+            await self._hive.end(self._settings.timing.term_s)
+            await self._close()
+
+    def shut_down(self, drain_s: float | None = None) -> None:
+        """Begin to drain; said twice, it acts at once."""
+        if self._stop.is_set():
+            self._at_once.set()
+        if drain_s is not None:
+            self._drain_s = min(drain_s, self._settings.timing.drain_s)
+        self._core.stopping = True
+        self._stop.set()
+
+    async def _drain(self) -> None:
+        """Let running answers end; what is left ends with an error event, then the hive goes."""
+        self._server.stop_accepting()
+        self._hive.leave()
+        self._core.lanes.fail_all(RbeeError("SHUTTING_DOWN"))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._drain_s
+        while self._router.running and loop.time() < until and not self._at_once.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._at_once.wait(), 0.05)
+        self._router.end_all()
+        self._core.link.tell(control.Leave(0.0))
+        await self._server.close(self._settings.timing.end_streams_s)
+
+    async def _close(self) -> None:
+        self._core.link.close()
+        await self._core.client.close()
+        self._events.close()
+        for path in (self._home.admin_socket, self._home.control_socket, self._home.queen_file):
+            path.unlink(missing_ok=True)
+
+    def _recall(self) -> None:
+        """Wishes of earlier lives, and of the TOML."""
+        self._events.load()
+        self._core.wishes.load()
+        for wish in self._core.wishes.lasting():
+            self._core.models.recall(wish)
+        for served in self._core.models.all(()):
+            if served.how.keep_alive_s == KEEP_ALWAYS:
+                self._core.wishes.put(served.wish("chat"), lasting=False)
+
+    def _announce(self) -> None:
+        """Tell keepers where we are; the file appears when everything listens."""
+        said = {
+            "pid": os.getpid(),
+            "start_time": start_time(os.getpid()),
+            "version": VERSION,
+            "url": self._core.url,
+        }
+        write_private(self._home.queen_file, msgspec.json.encode(said))
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for one in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(one, self.shut_down)
+
+    def _note(self, event: str, **facts: object) -> None:
+        error = facts.pop("error", None)
+        if isinstance(error, BaseException):
+            self._log.error(event, exc_info=error, **facts)
+        else:
+            self._log.info(event, **facts)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _only_one(home: Home) -> int:
+    """A lock that dies with us: a second queen of this home is told so. Returns the descriptor."""
+    import fcntl
+
+    descriptor = os.open(home.run / "queen.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        os.close(descriptor)
+        problem = "another rbee runs in this RBEE_HOME"
+        raise RbeeError("START_FAILED", problem=problem) from exc
+    return descriptor
+
+
+async def _live(home: Home, settings: Settings) -> None:
+    await Queen(home, settings).run()
+
+
+def main() -> int:
+    """Run a queen for RBEE_HOME. A start that fails says why on its last line, as JSON."""
+    home = Home(Path(default_home()))
+    try:
+        home.prepare()
+        settings = load_settings(home)
+        lock = _only_one(home)
+        try:
+            _run(home, settings)
+        finally:
+            os.close(lock)
+    except RbeeError as error:
+        line = msgspec.json.encode({"problem": to_problem(error.report)})
+        sys.stderr.buffer.write(line + b"\n")
+        sys.stderr.buffer.flush()
+        return error.report.exit
+    return 0
+
+
+def _run(home: Home, settings: Settings) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_live(home, settings))
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_live(home, settings))

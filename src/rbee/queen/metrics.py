@@ -1,0 +1,68 @@
+"""`/metrics` in Prometheus' text format, made from plain counters when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rbee.queen.core import Core
+
+
+def render(core: Core) -> bytes:
+    """All metrics of this queen."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(core))  # type: ignore[arg-type]
+    return generate_latest(registry)
+
+
+class _Collector:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def collect(self):  # type: ignore[no-untyped-def]
+        """The families, as prometheus_client wants them."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        core, counters = self._core, self._core.counters
+        requests = CounterMetricFamily(
+            "rbee_requests", "Requests ended, by model and code", labels=["model", "code"]
+        )
+        for (model, code), count in counters.requests.items():
+            requests.add_metric([model, code], count)
+        seconds = CounterMetricFamily(
+            "rbee_request_seconds", "Time from request to end", labels=["model"]
+        )
+        for model, total_s in counters.seconds.items():
+            seconds.add_metric([model], total_s)
+        tokens = CounterMetricFamily("rbee_tokens", "Token events relayed", labels=["worker"])
+        for worker, count in counters.tokens.items():
+            tokens.add_metric([worker], count)
+        faults = CounterMetricFamily("rbee_faults", "Faults by code", labels=["code"])
+        for code, count in counters.events.items():
+            faults.add_metric([code], count)
+        running = GaugeMetricFamily("rbee_requests_running", "Requests in work", labels=["model"])
+        for model, count in counters.running.items():
+            running.add_metric([model], count)
+        waiting = GaugeMetricFamily("rbee_requests_waiting", "Requests in line", labels=["model"])
+        for model, count in core.lanes.waiting().items():
+            waiting.add_metric([model], count)
+        slots = GaugeMetricFamily(
+            "rbee_worker_slots", "Slots of a worker", labels=["worker", "model", "state"]
+        )
+        busy = GaugeMetricFamily("rbee_worker_busy", "Slots in use", labels=["worker", "model"])
+        for one in core.roster.workers.values():
+            slots.add_metric([one.id, one.model, one.state], one.slots)
+            busy.add_metric([one.id, one.model], core.roster.busy.get(one.id, 0))
+        degraded = GaugeMetricFamily(
+            "rbee_worker_degraded", "1: runs on less than was asked for", labels=["worker"]
+        )
+        for one in core.roster.workers.values():
+            degraded.add_metric([one.id], 1 if one.degraded else 0)
+        connects = CounterMetricFamily("rbee_upstream_connects", "Connections made to workers")
+        connects.add_metric([], core.client.connects)
+        hive = GaugeMetricFamily("rbee_hive_connected", "1: this machine's agent is there")
+        hive.add_metric([], 1 if core.roster.hive_connected else 0)
+        yield from (requests, seconds, tokens, faults, running, waiting, slots, busy)
+        yield from (degraded, connects, hive)

@@ -1,0 +1,108 @@
+"""`/openapi.json`: the routes, their bodies and their errors, made from the route table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rbee.version import VERSION
+
+_SUMMARIES = {
+    "/": "A word that rbee is running",
+    "/health": "Alive",
+    "/ready": "Able to serve",
+    "/metrics": "Prometheus metrics",
+    "/openapi.json": "This description",
+    "/v1/models": "All models that can be asked for, loaded or not",
+    "/v1/models/": "One model",
+    "/v1/chat/completions": "Chat, streamed or whole (OpenAI)",
+    "/v1/completions": "Text completion, streamed or whole (OpenAI)",
+    "/v1/embeddings": "Embeddings (OpenAI)",
+    "/v1/responses": "Responses (OpenAI), routed by model",
+    "/v1/messages": "Messages (Anthropic), routed by model",
+    "/v1/messages/count_tokens": "Tokens of a message (Anthropic)",
+    "/v1/rerank": "Rerank documents",
+    "/infill": "Fill in the middle (llama.cpp)",
+    "/completion": "Completion (llama.cpp)",
+    "/props": "Properties of one model's engine (llama.cpp)",
+    "/tokenize": "Text to tokens (llama.cpp)",
+    "/detokenize": "Tokens to text (llama.cpp)",
+    "/apply-template": "Messages to prompt (llama.cpp)",
+    "/rbee/status": "rbee, its machine and its engine",
+    "/rbee/ps": "Workers and queues",
+    "/rbee/models": "Stored models",
+}
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+                "retryable": {"type": "boolean"},
+                "retry_after_s": {"type": ["number", "null"]},
+                "action": {"type": "string"},
+                "details": {"type": "object"},
+                "job_id": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+_BODY = {
+    "type": "object",
+    "required": ["model"],
+    "properties": {
+        "model": {"type": "string", "maxLength": 512},
+        "stream": {"type": ["boolean", "null"]},
+        "seed": {"type": ["integer", "null"]},
+        "timeout_s": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "stream_options": {
+            "type": ["object", "null"],
+            "properties": {"include_usage": {"type": ["boolean", "null"]}},
+        },
+    },
+    "additionalProperties": True,
+}
+
+
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1 of all routes that are open on the network address."""
+    from rbee.queen.route_table import ROUTES
+
+    paths: dict[str, Any] = {}
+    for path, route in ROUTES.items():
+        if route.admin:
+            continue
+        shown = path + "{id}" if path.endswith("/") and path != "/" else path
+        paths[shown] = {method.lower(): _operation(path, method) for method in route.methods}
+        if shown != path:
+            paths[shown]["parameters"] = [
+                {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+            ]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "rbee", "version": VERSION, "license": {"name": "Apache-2.0"}},
+        "paths": paths,
+        "components": {"schemas": {"Error": _ERROR, "Request": _BODY}},
+    }
+
+
+def _operation(path: str, method: str) -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    operation: dict[str, Any] = {
+        "summary": _SUMMARIES[path],
+        "responses": {
+            "200": {"description": "The answer"},
+            "default": {"description": "An error of the catalogue", "content": error},
+        },
+    }
+    if method == "POST":
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/Request"}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation

@@ -1,0 +1,53 @@
+"""Every route of rbee and who answers it."""
+
+from __future__ import annotations
+
+from rbee.queen import admin, inference, listing
+from rbee.queen.answer import Dialect
+from rbee.queen.routes import Handler, Route
+
+
+def _get(handler: Handler) -> Route:
+    return Route({"GET": handler})
+
+
+def _post(handler: Handler, dialect: Dialect = Dialect.OPENAI) -> Route:
+    return Route({"POST": handler}, dialect)
+
+
+def _admin(method: str, handler: Handler) -> Route:
+    return Route({method: handler}, admin=True)
+
+
+ROUTES: dict[str, Route] = {
+    "/": _get(listing.root),
+    "/health": _get(listing.health),
+    "/ready": _get(listing.ready),
+    "/metrics": _get(listing.metrics),
+    "/openapi.json": _get(listing.openapi),
+    "/v1/models": _get(listing.models),
+    "/v1/models/": _get(listing.model),
+    "/v1/chat/completions": _post(inference.chat),
+    "/v1/completions": _post(inference.chat),
+    "/v1/embeddings": _post(inference.embeddings),
+    "/v1/responses": _post(inference.passed, Dialect.RESPONSES),
+    "/v1/messages": _post(inference.passed, Dialect.ANTHROPIC),
+    "/v1/messages/count_tokens": _post(inference.plain, Dialect.ANTHROPIC),
+    "/v1/rerank": _post(inference.plain),
+    "/infill": _post(inference.passed, Dialect.NATIVE),
+    "/completion": _post(inference.passed, Dialect.NATIVE),
+    "/props": _get(inference.props),
+    "/tokenize": _post(inference.plain),
+    "/detokenize": _post(inference.plain),
+    "/apply-template": _post(inference.plain),
+    "/rbee/status": _get(listing.rbee_status),
+    "/rbee/ps": _get(listing.rbee_ps),
+    "/rbee/models": _get(listing.rbee_models),
+    "/rbee/models/pull": _admin("POST", admin.pull),
+    "/rbee/models/remove": _admin("POST", admin.remove),
+    "/rbee/serve": _admin("POST", admin.serve),
+    "/rbee/stop": _admin("POST", admin.stop),
+    "/rbee/workers/": _admin("GET", admin.worker_logs),
+    "/rbee/events": _admin("GET", admin.events),
+    "/rbee/shutdown": _admin("POST", admin.shutdown),
+}

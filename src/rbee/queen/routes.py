@@ -1,0 +1,180 @@
+"""From a complete HTTP request to the coroutine that answers it: the table of all routes.
+
+Here a caller is checked (Host, Origin, content type, admin acts), and every RbeeError that a
+handler raises becomes an answer. Handlers stand in `inference`, `listing` and `admin`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from rbee.edge.http_server import Exchange
+from rbee.errors import RbeeError
+from rbee.policy import access
+from rbee.queen.answer import Answer, Dialect
+from rbee.queen.core import Core
+
+Handler = Callable[["Visit"], Awaitable[None]]
+
+_CORS_HEADERS = (
+    "authorization, content-type, x-api-key, x-request-timeout, x-rbee-events, x-rbee-quiet, "
+    "anthropic-version, anthropic-beta, openai-organization, openai-project, "
+    "x-stainless-arch, x-stainless-lang, x-stainless-os, x-stainless-package-version, "
+    "x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
+    "x-stainless-timeout, x-stainless-read-timeout, x-stainless-async, x-stainless-helper-method"
+)
+"""`*` does not cover Authorization, and SDKs in browsers send x-stainless-*."""
+
+_EXPOSED = "x-request-id, retry-after, x-should-retry, x-rbee-degraded"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path, and what answers each of its methods."""
+
+    methods: dict[str, Handler]
+    dialect: Dialect = Dialect.OPENAI
+    admin: bool = False
+    """Open on the admin socket only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request on its way: what came, and the answer that it is owed."""
+
+    core: Core
+    exchange: Exchange
+    answer: Answer
+    rest: str = ""
+    """What follows the prefix, for routes that end in `/`."""
+
+    def header(self, name: str) -> str | None:
+        return self.exchange.request.header(name)
+
+
+class Router:
+    """Hands each exchange to its route, as a task that ends with the client."""
+
+    def __init__(self, core: Core, routes: dict[str, Route]) -> None:
+        self._core = core
+        self._routes = routes
+        self._prefixes = tuple(path for path in routes if path.endswith("/") and path != "/")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def handle(self, exchange: Exchange) -> None:
+        """Called by the HTTP server with each complete request."""
+        task = asyncio.create_task(self._visit(exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        exchange.on_closed = task.cancel
+
+    def end_all(self) -> None:
+        """Cancel what still runs: each stream ends with SHUTTING_DOWN."""
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def running(self) -> int:
+        return len(self._tasks)
+
+    async def _visit(self, exchange: Exchange) -> None:
+        job_id = "job_" + secrets.token_hex(16)
+        path = exchange.request.path
+        route, rest = self._find(path)
+        dialect = route.dialect if route is not None else Dialect.OPENAI
+        answer = Answer(exchange, job_id=job_id, dialect=dialect, headers=())
+        try:
+            cors = self._check_caller(exchange)
+            answer = self._answer(exchange, job_id, dialect, cors)
+            if exchange.request.method == "OPTIONS":
+                self._preflight(exchange, cors)
+                return
+            handler = self._allowed(exchange, route)
+            await handler(Visit(self._core, exchange, answer, rest))
+        except RbeeError as error:
+            answer.fail(error, spent=False)
+        except asyncio.CancelledError:
+            if not exchange.closed and not answer.finished:
+                answer.fail(RbeeError("SHUTTING_DOWN"))
+        except Exception as exc:
+            self._core.mistake(exc, job_id)
+            answer.fail(RbeeError("INTERNAL", problem=type(exc).__name__))
+
+    def _find(self, path: str) -> tuple[Route | None, str]:
+        route = self._routes.get(path)
+        if route is not None:
+            return route, ""
+        for prefix in self._prefixes:
+            if path.startswith(prefix) and len(path) > len(prefix):
+                return self._routes[prefix], path[len(prefix) :]
+        return None, ""
+
+    def _check_caller(self, exchange: Exchange) -> str:
+        """The Origin to allow. Raises HOST_FORBIDDEN or ORIGIN_FORBIDDEN."""
+        request = exchange.request
+        if request.admin:
+            return ""
+        settings = self._core.settings
+        found = access.check(
+            request.header("host") or "",
+            request.header("origin"),
+            origins=settings.origins,
+            bound=settings.host,
+        )
+        if isinstance(found, access.HostForbidden):
+            raise RbeeError("HOST_FORBIDDEN", host=found.host)
+        if isinstance(found, access.OriginForbidden):
+            raise RbeeError("ORIGIN_FORBIDDEN", origin=found.origin)
+        return found.origin
+
+    def _allowed(self, exchange: Exchange, route: Route | None) -> Handler:
+        request = exchange.request
+        if route is None:
+            raise RbeeError("ROUTE_NOT_FOUND", path=request.path[:200])
+        if route.admin and not request.admin:
+            raise RbeeError("ADMIN_ONLY", path=request.path[:200])
+        method = "GET" if request.method == "HEAD" else request.method
+        handler = route.methods.get(method)
+        if handler is None:
+            raise RbeeError(
+                "METHOD_NOT_ALLOWED",
+                path=request.path[:200],
+                method=request.method[:20],
+                allowed=sorted(route.methods),
+            )
+        if method == "POST":
+            kind = (request.header("content-type") or "").split(";")[0].strip().lower()
+            if kind != "application/json":
+                raise RbeeError("CONTENT_TYPE_REFUSED", content_type=kind[:100] or "of no type")
+        if self._core.stopping:
+            raise RbeeError("SHUTTING_DOWN")
+        return handler
+
+    def _answer(self, exchange: Exchange, job_id: str, dialect: Dialect, origin: str) -> Answer:
+        headers: list[tuple[str, str]] = []
+        if origin:
+            headers = [
+                ("access-control-allow-origin", origin),
+                ("access-control-expose-headers", _EXPOSED),
+                ("vary", "origin"),
+            ]
+        events = exchange.request.header("x-rbee-events") == "1"
+        return Answer(
+            exchange, job_id=job_id, dialect=dialect, headers=headers, typed_events=events
+        )
+
+    @staticmethod
+    def _preflight(exchange: Exchange, origin: str) -> None:
+        headers = [("allow", "GET, HEAD, POST, OPTIONS")]
+        if origin:
+            headers += [
+                ("access-control-allow-origin", origin),
+                ("access-control-allow-methods", "GET, POST, OPTIONS"),
+                ("access-control-allow-headers", _CORS_HEADERS),
+                ("access-control-max-age", "600"),
+                ("vary", "origin"),
+            ]
+        exchange.respond(204, headers, b"")

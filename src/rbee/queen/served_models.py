@@ -1,0 +1,143 @@
+"""Which models can be asked for, under which names, and how each shall be run.
+
+A model can be asked for if it is stored, or declared in the TOML. An inference request never
+downloads anything that is neither.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rbee.errors import RbeeError
+from rbee.settings import AUTO_CTX, AUTO_PARALLEL, ModelSettings, Settings
+from rbee.wire.control import ModelView, ModelWish
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model that can be asked for."""
+
+    name: str
+    ref: str
+    how: ModelSettings
+    stored: ModelView | None
+    """None: declared, and to be fetched before its first load."""
+
+    @property
+    def context_tokens(self) -> int:
+        """The context it is or will be served with, per slot."""
+        trained = self.stored.context_train_tokens if self.stored else 0
+        return self.how.ctx or min(trained or AUTO_CTX, AUTO_CTX)
+
+    @property
+    def slots(self) -> int:
+        return (self.how.parallel or AUTO_PARALLEL) * max(1, self.how.replicas)
+
+    def wish(self, mode: str) -> ModelWish:
+        """The wish for the hive."""
+        how = self.how
+        return ModelWish(
+            name=self.name,
+            ref=self.ref,
+            mode=mode,
+            replicas=max(1, how.replicas) if mode == "chat" else 1,
+            device=how.device,
+            fallback=how.fallback,
+            ctx=how.ctx,
+            parallel=how.parallel,
+            args=how.args,
+            keep_alive_s=how.keep_alive_s,
+        )
+
+
+class ServedModels:
+    """The directory of names; rebuilt from settings and what is stored, at each question."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.overrides: dict[str, ModelSettings] = {}
+        """What `rbee serve` said, by public name; it wins over the TOML."""
+
+    def all(self, stored: tuple[ModelView, ...]) -> Iterator[Served]:
+        """Every model, declared ones first."""
+        by_ref = {name: view for view in stored for name in (view.name, view.ref)}
+        shown: set[str] = set()
+        for block in self._settings.models.values():
+            source = block.source[0] if block.source else block.name
+            view = next((by_ref[one] for one in (*block.source, block.name) if one in by_ref), None)
+            how = self.overrides.get(block.name, block)
+            shown.add(view.ref if view else source)
+            yield Served(block.name, view.ref if view else source, how, view)
+        for view in stored:
+            if view.ref in shown and view.name not in self.overrides:
+                continue
+            default = replace(self._settings.defaults, name=view.name)
+            yield Served(view.name, view.ref, self.overrides.get(view.name, default), view)
+
+    def recall(self, wish: ModelWish) -> None:
+        """A lasting wish of an earlier life says again how its model is run."""
+        how = self._settings.models.get(wish.name, self._settings.defaults)
+        self.overrides[wish.name] = replace(
+            how,
+            name=wish.name,
+            replicas=wish.replicas,
+            device=wish.device,
+            fallback=wish.fallback,
+            ctx=wish.ctx,
+            parallel=wish.parallel,
+            args=wish.args,
+            keep_alive_s=wish.keep_alive_s,
+        )
+
+    def find(self, name: str, stored: tuple[ModelView, ...]) -> Served:
+        """The model of that name or alias. Raises MODEL_NOT_FOUND with the nearest names."""
+        known: list[str] = []
+        for served in self.all(stored):
+            if name in (served.name, served.ref, *served.how.aliases):
+                return served
+            known += [served.name, *served.how.aliases]
+        for view in stored:
+            # A stored model keeps its own name beside the name of the block that declares it.
+            if name in (view.name, view.ref):
+                default = replace(self._settings.defaults, name=view.name)
+                return Served(view.name, view.ref, self.overrides.get(view.name, default), view)
+        nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
+        raise RbeeError("MODEL_NOT_FOUND", model=name[:200], nearest=nearest)
+
+    def only(self, stored: tuple[ModelView, ...]) -> str | None:
+        """The name of the model if there is just one: routes that name none mean it."""
+        names = [served.name for served in self.all(stored)]
+        return names[0] if len(names) == 1 else None
+
+
+def listing(served: Served) -> Iterator[dict[str, Any]]:
+    """A model as OpenAI lists it, once for its name and once for each alias."""
+    for name in (served.name, *served.how.aliases):
+        yield _entry(name, served)
+
+
+def _entry(name: str, served: Served) -> dict[str, Any]:
+    view = served.stored
+    meta: Mapping[str, Any] = (
+        {
+            "n_ctx_train": view.context_train_tokens,
+            "n_embd": view.embedding_length,
+            "n_params": view.parameters,
+            "size": view.size_bytes,
+            "ftype": view.quantisation,
+        }
+        if view
+        else {}
+    )
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(view.added_at) if view else 0,
+        "owned_by": "rbee",
+        "context_length": served.context_tokens,
+        "max_model_len": served.context_tokens,
+        "meta": {**meta, "n_ctx": served.context_tokens},
+    }

@@ -1,0 +1,107 @@
+"""What llama.cpp's HTTP server says: stream events, errors, health (llama.cpp b11549)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rbee.errors import RbeeError
+
+
+class PromptProgress(msgspec.Struct, frozen=True):
+    total: int = 0
+    cache: int = 0
+    processed: int = 0
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A chat choice has a delta, a completion choice has text."""
+
+    index: int = 0
+    finish_reason: str | None = None
+    text: str | None = None
+    delta: msgspec.Raw = msgspec.Raw(b"")
+
+
+class Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """The part of a stream event that we act on."""
+
+    choices: tuple[Choice, ...] = ()
+    usage: Usage | None = None
+    prompt_progress: PromptProgress | None = None
+    error: msgspec.Raw | None = None
+
+    @property
+    def finished(self) -> int:
+        """How many choices end here."""
+        return sum(1 for choice in self.choices if choice.finish_reason is not None)
+
+
+_chunk = msgspec.json.Decoder(Chunk)
+
+
+def decode_chunk(data: bytes) -> Chunk:
+    """One stream event. Raises `msgspec.DecodeError` if it is no such event."""
+    return _chunk.decode(data)
+
+
+def refusal(status: int, body: bytes, *, model: str, path: str) -> RbeeError:
+    """The engine's error answer as ours: 4xx is the request's fault, 5xx the worker's."""
+    error = _error_object(body)
+    says = str(error.get("message") or body[:200].decode(errors="replace") or f"HTTP {status}")
+    if error.get("type") == "exceed_context_size_error":
+        prompt, context = int(error.get("n_prompt_tokens", 0)), int(error.get("n_ctx", 0))
+        return RbeeError(
+            "CONTEXT_OVERFLOW",
+            model=model,
+            prompt_tokens=prompt,
+            context_tokens=context,
+            needed_tokens=_round_up(prompt + 256, 1024),
+        )
+    if status == 501 or error.get("type") in ("not_supported_error", "not_found_error"):
+        return RbeeError("ENDPOINT_UNSUPPORTED", model=model, path=path, engine_says=says)
+    if 400 <= status < 500 and status not in (401, 403, 408, 429):
+        return RbeeError("ENGINE_REFUSED", model=model, engine_says=says, engine_status=status)
+    return RbeeError(
+        "WORKER_LOST", model=model, tokens=0, problem=f"its engine answered {status}: {says}"
+    )
+
+
+def stream_error(raw: bytes, *, model: str, path: str) -> RbeeError:
+    """An error event in the middle of an engine's stream."""
+    error = _error_object(b'{"error":' + raw + b"}")
+    code = error.get("code")
+    status = code if isinstance(code, int) else 500
+    return refusal(status, msgspec.json.encode({"error": error}), model=model, path=path)
+
+
+def without_path(props: bytes) -> bytes:
+    """The answer of `/props` without the path of the model's file."""
+    try:
+        value = msgspec.json.decode(props)
+    except msgspec.DecodeError:
+        return b"{}"
+    if isinstance(value, dict):
+        value.pop("model_path", None)
+    return msgspec.json.encode(value)
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return {}
+    error = value.get("error") if isinstance(value, dict) else None
+    if isinstance(error, str):
+        return {"message": error}
+    return error if isinstance(error, dict) else {}
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step

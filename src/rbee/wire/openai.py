@@ -1,0 +1,151 @@
+"""Requests in OpenAI's words: what we act on is checked, everything else passes untouched.
+
+We are never stricter than the engine: unknown fields, nulls and content arrays go through
+(clients-and-screens.md 1.1). All violations of what we act on are told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from rbee.errors import RbeeError
+
+DEADLINE_CAP_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A parsed request: the typed part, and the whole object as it came."""
+
+    model: str
+    stream: bool
+    wants_usage: bool
+    seed: int | None
+    timeout_s: float | None
+    body: dict[str, Any]
+
+
+def parse_object(body: bytes, *, nesting: int) -> dict[str, Any]:
+    """The JSON object in a body. Raises INVALID_REQUEST saying what is wrong and where."""
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError as exc:
+        raise RbeeError("INVALID_REQUEST", problem=f"The body is not JSON: {exc}") from exc
+    except RecursionError as exc:
+        raise _too_deep(nesting) from exc
+    if not isinstance(value, dict):
+        raise RbeeError("INVALID_REQUEST", problem="The body must be a JSON object")
+    if body.count(b"[") + body.count(b"{") > nesting and _deeper_than(value, nesting):
+        raise _too_deep(nesting)
+    return value
+
+
+def parse_ask(
+    body: bytes, *, nesting: int, timeout_header: str | None = None, only_model: str | None = None
+) -> Ask:
+    """A request for a model. Raises INVALID_REQUEST naming every field that is wrong.
+
+    `only_model` is used where the request names none and just one model could be meant.
+    """
+    value = parse_object(body, nesting=nesting)
+    found: list[tuple[str, str]] = []
+    model = value.get("model") or only_model
+    if model is None:
+        found.append(("model", "is missing: GET /v1/models lists what can be asked"))
+    elif not isinstance(model, str) or len(model) > 512:
+        found.append(("model", "must be a string of at most 512 characters"))
+    stream = _typed(value, "stream", bool, "true or false", found)
+    seed = _typed(value, "seed", int, "an integer", found)
+    options = _typed(value, "stream_options", dict, "an object", found) or {}
+    timeout_s = _timeout(value.pop("timeout_s", None), timeout_header, found)
+    if found:
+        problem = "; ".join(f"{name} {what}" for name, what in found)
+        raise RbeeError(
+            "INVALID_REQUEST",
+            problem=problem,
+            param=found[0][0],
+            problems=[{"param": name, "problem": what} for name, what in found],
+        )
+    return Ask(
+        model=str(model),
+        stream=bool(stream),
+        wants_usage=bool(options.get("include_usage")),
+        seed=seed,
+        timeout_s=timeout_s,
+        body=value,
+    )
+
+
+def upstream_body(ask: Ask, *, params: Mapping[str, Any], seed: int) -> bytes:
+    """The body for an engine's chat or completions route.
+
+    Always streamed with progress and usage, so that a hang-up is seen within a batch and a partial
+    text exists (lab.md, "Replay and cancellation").
+    """
+    body = with_params(ask.body, params)
+    body["seed"] = seed if ask.seed is None else ask.seed
+    body["stream"] = True
+    body["return_progress"] = True
+    body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    return msgspec.json.encode(body)
+
+
+def with_params(body: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with the model's sampler defaults where it says nothing."""
+    merged = dict(body)
+    for name, value in params.items():
+        if merged.get(name) is None:
+            merged[name] = value
+    return merged
+
+
+def _typed(
+    value: Mapping[str, Any], name: str, kind: type, words: str, found: list[tuple[str, str]]
+) -> Any:
+    field = value.get(name)
+    if field is None:
+        return None
+    if not isinstance(field, kind) or (kind is int and isinstance(field, bool)):
+        found.append((name, f"must be {words}"))
+        return None
+    return field
+
+
+def _timeout(field: object, header: str | None, found: list[tuple[str, str]]) -> float | None:
+    name = "timeout_s"
+    if field is None and header is not None:
+        name = "X-Request-Timeout"
+        try:
+            field = float(header)
+        except ValueError:
+            field = header
+    if field is None:
+        return None
+    if isinstance(field, bool) or not isinstance(field, int | float) or not 0 < field < 1e9:
+        found.append((name, "must be a number of seconds above 0"))
+        return None
+    return min(float(field), DEADLINE_CAP_S)
+
+
+def _too_deep(nesting: int) -> RbeeError:
+    return RbeeError("INVALID_REQUEST", problem=f"The body is nested deeper than {nesting} levels")
+
+
+def _deeper_than(value: object, limit: int) -> bool:
+    level: list[object] = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            for child in (
+                item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+            )
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
