@@ -96,7 +96,7 @@ class ServedModels:
         """The model of that name or alias. Raises MODEL_NOT_FOUND with the nearest names."""
         known: list[str] = []
         for served in self.all(stored):
-            if name in (served.name, served.ref, *served.how.aliases):
+            if name in (served.name, *served.how.aliases):
                 return served
             known += [served.name, *served.how.aliases]
         for view in stored:

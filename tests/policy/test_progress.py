@@ -1,0 +1,41 @@
+"""When an attempt that says nothing is given up."""
+
+from dataclasses import replace
+
+from rbee.policy.progress import Verdict, Watch, judge
+from rbee.settings import Limits, Timing
+
+LIMITS, TIMING = Limits(), Timing()
+FRESH = Watch(last_byte_at=100.0, last_progress_at=100.0, tokens=0)
+
+
+def verdict(watch: Watch, now: float) -> Verdict:
+    return judge(watch, now=now, limits=LIMITS, timing=TIMING)
+
+
+def test_bytes_within_four_seconds_prove_the_process():
+    """Pings come every second; four seconds without any byte ask for a probe."""
+    assert verdict(FRESH, 103.9) is Verdict.GO_ON
+    assert verdict(FRESH, 104.0) is Verdict.PROBE
+
+
+def test_pings_without_progress_are_a_stall():
+    """An engine that pings but makes nothing is given up after 60 s."""
+    pinging = replace(FRESH, last_byte_at=159.5)
+
+    assert verdict(pinging, 159.9) is Verdict.GO_ON
+    assert verdict(pinging, 160.0) is Verdict.STALLED_BEFORE
+    assert verdict(replace(pinging, tokens=3), 160.0) is Verdict.STALLED_WITHIN
+
+
+def test_a_client_that_does_not_read_costs_nobody_anything():
+    """Time in which our client does not read counts against nobody."""
+    assert verdict(replace(FRESH, client_waits=False), 1e6) is Verdict.GO_ON
+
+
+def test_a_deadline_ends_even_what_makes_progress():
+    """A deadline, once set, is kept."""
+    lively = Watch(200.0, 200.0, 50, deadline_at=200.0)
+
+    assert verdict(lively, 200.0) is Verdict.DEADLINE
+    assert verdict(lively, 199.9) is Verdict.GO_ON

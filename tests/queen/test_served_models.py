@@ -1,0 +1,60 @@
+"""Names that can be asked for."""
+
+from types import MappingProxyType
+
+import pytest
+
+from rbee.errors import RbeeError
+from rbee.queen.served_models import ServedModels, listing
+from rbee.settings import ModelSettings, Settings
+from rbee.wire.control import ModelView
+
+SMOL = ModelView("smollm2:135m", "smollm2:135m", 1, "sha256:b1", "pypi", 5.0, context_train_tokens=2048)
+
+
+def directory(**blocks):
+    models = {name: block for name, block in blocks.items()}
+    return ServedModels(Settings(home="/x", models=MappingProxyType(models)))
+
+
+def test_a_stored_model_can_be_asked_for_by_its_name():
+    """What is stored is servable, with the context it was trained for."""
+    served = directory().find("smollm2:135m", (SMOL,))
+
+    assert served.ref == "smollm2:135m" and served.context_tokens == 2048
+    entry = next(listing(served))
+    assert entry["id"] == "smollm2:135m" and entry["context_length"] == 2048
+    assert entry["created"] == 5 and entry["owned_by"] == "rbee"
+
+
+def test_an_unknown_name_is_told_the_nearest():
+    """A typing error costs one look, not a search."""
+    with pytest.raises(RbeeError) as caught:
+        directory().find("smolm2:135", (SMOL,))
+
+    assert caught.value.code == "MODEL_NOT_FOUND"
+    assert caught.value.facts["nearest"] == ["smollm2:135m"]
+
+
+def test_a_declared_model_has_its_name_aliases_and_settings():
+    """The block's name and aliases lead to the stored file; its settings make the wish."""
+    block = ModelSettings(
+        name="coder", source=("smollm2:135m",), aliases=("gpt-4o-mini",), ctx=512, args=("--x",)
+    )
+    models = directory(coder=block)
+
+    assert models.find("gpt-4o-mini", (SMOL,)).name == "coder"
+    wish = models.find("coder", (SMOL,)).wish("chat")
+    assert (wish.name, wish.ref, wish.ctx, wish.args) == ("coder", "smollm2:135m", 512, ("--x",))
+    assert models.find("smollm2:135m", (SMOL,)).name == "smollm2:135m"
+    assert [entry["id"] for one in models.all((SMOL,)) for entry in listing(one)] == [
+        "coder",
+        "gpt-4o-mini",
+    ]
+
+
+def test_a_declared_model_is_known_before_it_is_stored():
+    """Declared is leave to fetch it at its first request."""
+    block = ModelSettings(name="coder", source=("smollm2:135m",))
+
+    assert directory(coder=block).find("coder", ()).stored is None

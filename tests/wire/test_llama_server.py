@@ -1,0 +1,62 @@
+"""What llama.cpp's server says."""
+
+import msgspec
+import pytest
+
+from rbee.wire.llama_server import decode_chunk, refusal, stream_error, without_path
+
+OVERFLOW = (
+    b'{"error":{"code":400,"message":"request (3001 tokens) exceeds the available context size '
+    b'(1024 tokens), try increasing it","type":"exceed_context_size_error",'
+    b'"n_prompt_tokens":3001,"n_ctx":1024}}'
+)
+
+
+def test_an_overflow_names_both_numbers_and_what_would_fit():
+    """The recorded answer of b11549 becomes CONTEXT_OVERFLOW."""
+    error = refusal(400, OVERFLOW, model="m", path="/v1/chat/completions")
+
+    assert error.code == "CONTEXT_OVERFLOW"
+    assert error.facts["prompt_tokens"] == 3001 and error.facts["context_tokens"] == 1024
+    assert "rbee serve m --ctx 4096" in error.report.action
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (400, b'{"error":{"message":"\'messages\' is required"}}', "ENGINE_REFUSED"),
+        (501, b'{"error":{"type":"not_supported_error","message":"no"}}', "ENDPOINT_UNSUPPORTED"),
+        (404, b'{"error":{"type":"not_found_error","message":"no"}}', "ENDPOINT_UNSUPPORTED"),
+        (503, b'{"error":{"message":"Loading model"}}', "WORKER_LOST"),
+        (500, b"<html>", "WORKER_LOST"),
+        (400, b'{"error":"words"}', "ENGINE_REFUSED"),
+        (401, b"", "WORKER_LOST"),
+    ],
+)
+def test_engine_answers_become_codes(status, body, code):
+    """A 4xx is the request's fault, a 5xx the worker's."""
+    assert refusal(status, body, model="m", path="/p").code == code
+
+
+def test_an_error_event_in_a_stream_is_the_same_error():
+    """The engine reports an overflow in mid-stream in the same words."""
+    inner = msgspec.json.encode(msgspec.json.decode(OVERFLOW)["error"])
+
+    assert stream_error(inner, model="m", path="/p").code == "CONTEXT_OVERFLOW"
+
+
+def test_chunks_tell_progress_finish_and_usage():
+    """The parts that we act on are found in recorded chunks."""
+    progress = decode_chunk(
+        b'{"choices":[{"finish_reason":null,"index":0,"delta":{}}],'
+        b'"prompt_progress":{"total":31,"cache":0,"processed":16,"time_ms":0}}'
+    )
+    finish = decode_chunk(b'{"choices":[{"finish_reason":"length","index":0,"delta":{}}]}')
+
+    assert progress.prompt_progress is not None and progress.prompt_progress.processed == 16
+    assert finish.finished == 1 and progress.finished == 0
+
+
+def test_props_lose_their_path():
+    """No path of the machine goes out over HTTP."""
+    assert without_path(b'{"model_path":"/home/x","n":1}') == b'{"n":1}'

@@ -1,0 +1,85 @@
+"""Requests in OpenAI's words."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbee.errors import RbeeError
+from rbee.wire.openai import parse_ask, parse_object, upstream_body
+
+
+def ask(**fields):
+    return parse_ask(msgspec.json.encode({"model": "m", **fields}), nesting=64)
+
+
+def test_unknown_and_null_fields_pass_to_the_engine():
+    """We are never stricter than the engine."""
+    body = upstream_body(
+        ask(top_k=None, mirostat=2, messages=[{"role": "developer"}]), params={}, seed=7
+    )
+
+    sent = msgspec.json.decode(body)
+    assert sent["top_k"] is None and sent["mirostat"] == 2
+    assert sent["messages"] == [{"role": "developer"}]
+
+
+def test_upstream_is_always_streamed_with_progress_usage_and_a_seed():
+    """Only so is a hang-up seen in time, and an answer repeatable."""
+    sent = msgspec.json.decode(upstream_body(ask(stream=False), params={}, seed=7))
+
+    assert sent["stream"] is True and sent["return_progress"] is True and sent["seed"] == 7
+    assert sent["stream_options"] == {"include_usage": True}
+
+
+def test_the_clients_seed_and_options_are_kept():
+    """What the client said wins over what we add."""
+    asked = ask(seed=3, stream_options={"include_usage": False, "x": 1}, temperature=0.5)
+    sent = msgspec.json.decode(upstream_body(asked, params={"temperature": 2, "min_p": 1}, seed=7))
+
+    assert sent["seed"] == 3 and sent["stream_options"]["x"] == 1
+    assert sent["temperature"] == 0.5 and sent["min_p"] == 1
+    assert not asked.wants_usage
+
+
+def test_every_wrong_field_is_named_at_once():
+    """A person who sent three mistakes is told of three mistakes."""
+    body = b'{"model": 5, "stream": "yes", "seed": true, "timeout_s": -1}'
+    with pytest.raises(RbeeError) as caught:
+        parse_ask(body, nesting=64)
+
+    problems = caught.value.facts["problems"]
+    assert [one["param"] for one in problems] == ["model", "stream", "seed", "timeout_s"]
+    assert caught.value.facts["param"] == "model"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"a":' * 70 + b"1" + b"}" * 70,
+             b"[" * 100_000, b'{"model": "m"} x', b'{"model": NaN}']
+)
+def test_what_is_no_request_is_refused(body):
+    """Rubbish gets INVALID_REQUEST, whatever it is."""
+    with pytest.raises(RbeeError) as caught:
+        parse_ask(body, nesting=64)
+
+    assert caught.value.code == "INVALID_REQUEST"
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_parser(body):
+    """Bytes are a request or an INVALID_REQUEST."""
+    try:
+        parse_object(body, nesting=4)
+    except RbeeError as error:
+        assert error.code == "INVALID_REQUEST"
+
+
+def test_a_time_limit_comes_from_body_or_header_and_is_capped():
+    """`timeout_s` wins over `X-Request-Timeout`; an hour is the most."""
+    body = msgspec.json.encode({"model": "m", "timeout_s": 5})
+
+    assert parse_ask(body, nesting=64, timeout_header="9").timeout_s == 5
+    assert parse_ask(b'{"model":"m"}', nesting=64, timeout_header="99999").timeout_s == 3600
+    assert "timeout_s" not in parse_ask(body, nesting=64).body
+    with pytest.raises(RbeeError):
+        parse_ask(b'{"model":"m"}', nesting=64, timeout_header="soon")
