@@ -20,14 +20,13 @@ class OomWatch:
     """Counts OOM kills around one process. Made at its start; `look` at it now and then."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
         self._first: dict[Path, int] = {}
         self._counter: Path | None = None
-        self.look()
+        self.look(pid)
 
-    def look(self) -> None:
-        """Note where the process is now, and that place's count when it is a new one."""
-        counter = _counter_of(self._pid)
+    def look(self, pid: int) -> None:
+        """Note where the process (or another one of its group) is now, and that place's count."""
+        counter = _counter_of(pid)
         if counter is None:
             return
         self._counter = counter

@@ -7,6 +7,8 @@ unread is cut off; both protocols tell everything anew on a new connection.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -26,6 +28,16 @@ class LineChannel:
     @property
     def closed(self) -> bool:
         return self._writer.is_closing()
+
+    @property
+    def peer_pid(self) -> int:
+        """The process at the other end, as the kernel says (unix(7)); 0 where it does not."""
+        option = getattr(socket, "SO_PEERCRED", None)
+        sock = self._writer.get_extra_info("socket")
+        if option is None or sock is None:
+            return 0
+        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, option, 12))
+        return int(pid)
 
     def send(self, line: bytes) -> None:
         """Queue a line (newline included); a peer that does not read is cut off."""

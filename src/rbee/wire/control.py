@@ -157,6 +157,13 @@ class ModelsChanged(msgspec.Struct, frozen=True, tag="models"):
     models: tuple[ModelView, ...]
 
 
+class EngineChanged(msgspec.Struct, frozen=True, tag="engine"):
+    """The hive knows its engine better than at its `Hello`, or another one was chosen."""
+
+    engine: EngineView
+    devices: tuple[Device, ...]
+
+
 class Unservable(msgspec.Struct, frozen=True, tag="unservable"):
     """A wish that cannot be fulfilled now; whoever waits for it is answered with this."""
 
@@ -289,6 +296,7 @@ FromHive = (
     | WorkerChanged
     | WorkerGone
     | ModelsChanged
+    | EngineChanged
     | Unservable
     | Progress
     | Happened
