@@ -17,7 +17,7 @@ from rbee.queen.counters import Counters
 from rbee.queen.events import Events
 from rbee.queen.hive_link import HiveLink
 from rbee.queen.lanes import Lanes, Ticket
-from rbee.queen.roster import LaneKey, Roster
+from rbee.queen.roster import SERVING, LaneKey, Roster
 from rbee.queen.served_models import Served, ServedModels
 from rbee.queen.wishes import Wishes
 from rbee.settings import Settings
@@ -204,7 +204,10 @@ class Core:
         self.roster.workers[worker.id] = worker
         if worker.state == "DRAINING" and not self.roster.busy.get(worker.id):
             self.link.tell(control.Busy(worker.id, 0))
-        if worker.problem is not None:
+        if worker.state in SERVING:
+            # A new life under the same id: what ended the last one explains nothing any more.
+            self._deaths.pop(worker.id, None)
+        elif worker.problem is not None:
             self._remember_death(worker.id, worker.problem)
         self.lanes.pump((worker.model, worker.mode))
 
