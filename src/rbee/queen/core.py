@@ -190,6 +190,8 @@ class Core:
             case control.ModelsChanged(models=models):
                 self.roster.models = models
                 self.lanes.forget_problems()
+            case control.EngineChanged(engine=engine, devices=devices):
+                self.roster.learn_engine(engine, devices)
             case control.Unservable(model=model, mode=mode, problem=problem):
                 self._unservable((model, mode), from_problem(problem))
             case control.Happened():

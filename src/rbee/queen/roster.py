@@ -6,8 +6,10 @@ serving (DESIGN section 2).
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from rbee.policy.routing import Candidate
-from rbee.wire.control import Hello, ModelView, WorkerView
+from rbee.wire.control import Device, EngineView, Hello, ModelView, WorkerView
 
 SERVING = frozenset({"READY", "BUSY"})
 COMING = frozenset({"STARTING", "LOADING"})
@@ -34,6 +36,11 @@ class Roster:
         self.models = hello.models
         self.workers = {worker.id: worker for worker in hello.workers}
         self.busy = {id_: count for id_, count in self.busy.items() if id_ in self.workers}
+
+    def learn_engine(self, engine: EngineView, devices: tuple[Device, ...]) -> None:
+        """The hive knows its engine better than at its Hello."""
+        if self.hive is not None:
+            self.hive = structs.replace(self.hive, engine=engine, devices=devices)
 
     def serving(self, lane: LaneKey) -> list[WorkerView]:
         """Workers that can take an answer now."""
