@@ -105,3 +105,14 @@ def _core_of(cpu: int) -> str:
 def total_memory_bytes() -> int:
     """Memory of the machine."""
     return int(psutil.virtual_memory().total)
+
+
+def port_holder(port: int) -> str:
+    """` (pid 812, nginx)`, as far as this user may see it; else nothing."""
+    try:
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+                return f" (pid {one.pid}, {psutil.Process(one.pid).name()})"
+    except psutil.Error:
+        return ""
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -17,7 +18,7 @@ from rbee.edge.disk import write_private
 from rbee.edge.home import Home, default_home
 from rbee.edge.http_server import HttpServer
 from rbee.edge.logs import Log
-from rbee.edge.process_table import start_time
+from rbee.edge.process_table import port_holder, start_time
 from rbee.errors import RbeeError
 from rbee.policy.access import is_loopback
 from rbee.queen.core import Core
@@ -60,7 +61,7 @@ class Queen:
         settings, home = self._settings, self._home
         if not is_loopback(settings.host):
             raise RbeeError("BIND_REFUSED", host=settings.host)
-        port = await self._server.listen_tcp(settings.host, settings.port)
+        port = await self._bind(settings.host, settings.port)
         self._core.url = f"http://{_in_url(settings.host)}:{port}"
         self._recall()
         await self._core.link.listen(home.control_socket)
@@ -107,6 +108,16 @@ class Queen:
         self._events.close()
         for path in (self._home.admin_socket, self._home.control_socket, self._home.queen_file):
             path.unlink(missing_ok=True)
+
+    async def _bind(self, host: str, port: int) -> int:
+        try:
+            return await self._server.listen_tcp(host, port)
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                holder = port_holder(port)
+                raise RbeeError("PORT_TAKEN", host=host, port=port, holder=holder) from exc
+            problem = f"it cannot listen on {host}:{port}: {exc.strerror}"
+            raise RbeeError("START_FAILED", problem=problem) from exc
 
     def _recall(self) -> None:
         """Wishes of earlier lives, and of the TOML."""
