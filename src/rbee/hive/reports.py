@@ -1,0 +1,103 @@
+"""What the hive tells the queen of its workers: each change once, each fault with its outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rbee.edge.logs import Log
+from rbee.errors import RbeeError
+from rbee.hive.worker_owner import WorkerOwner
+from rbee.hive.worker_view import view_of
+from rbee.policy import restart
+from rbee.wire.control import (
+    FromHive,
+    Happened,
+    ModelWish,
+    Problem,
+    Unservable,
+    WorkerChanged,
+    WorkerGone,
+    WorkerView,
+)
+
+
+class Reports:
+    """Remembers what was told of each worker, so that only changes are told."""
+
+    def __init__(self, hive_id: str, say: Callable[[FromHive], None], log: Log) -> None:
+        self._hive_id = hive_id
+        self._say = say
+        self._log = log
+        self._told: dict[str, WorkerView] = {}
+
+    def view(self, owner: WorkerOwner) -> WorkerView:
+        """For a `Hello`; counts as told."""
+        view = self._told[owner.id] = view_of(owner, self._hive_id)
+        return view
+
+    def changed(self, owner: WorkerOwner) -> None:
+        """Tell its view if it differs from what was told last."""
+        before = self._told.get(owner.id)
+        view = view_of(owner, self._hive_id)
+        if before is not None and _same(before, view):
+            return
+        self._told[owner.id] = view
+        self._say(WorkerChanged(view))
+        if before is None or before.state != view.state:
+            self._log.info(
+                "worker", worker=view.id, model=view.model, state=view.state, pid=view.pid
+            )
+
+    def gone(self, owner: WorkerOwner, worker_id: str, problem: Problem | None) -> None:
+        """A process of this owner is no more."""
+        self._told.pop(worker_id, None)
+        wish = owner.wish
+        self._say(WorkerGone(worker_id, wish.name, wish.mode, problem))
+
+    def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None:
+        """An unasked end: cause, what was done, outcome."""
+        if isinstance(verdict, restart.Again):
+            after = f" in {verdict.after_s:g} s" if verdict.after_s else " at once"
+            done, outcome = f"started again{after}", "ok"
+        elif isinstance(verdict, restart.Quarantine):
+            done, outcome = f"quarantined after {verdict.crashes} crashes", "open"
+        else:
+            done, outcome = "not started again until something changes", "open"
+        self.happened(problem, done, outcome, owner.wish, owner.id)
+
+    def leaked(self, owner: WorkerOwner, what: str) -> None:
+        """Something of a dead process could not be reaped."""
+        error = RbeeError("RESOURCE_LEAK", what=what)
+        problem = Problem(code=error.code, message=error.report.message)
+        self.happened(problem, "tried to end it", "open", owner.wish, owner.id)
+
+    def unservable(self, wish: ModelWish, problem: Problem) -> None:
+        """Whoever waits for this wish is to be answered with this."""
+        self._say(Unservable(wish.name, wish.mode, problem))
+
+    def happened(
+        self, problem: Problem, done: str, outcome: str, wish: ModelWish, worker: str
+    ) -> None:
+        self._log.warning(
+            problem.message, code=problem.code, worker=worker, done=done, outcome=outcome
+        )
+        self._say(
+            Happened(
+                at=time.time(),
+                code=problem.code,
+                what=problem.message,
+                done=done,
+                outcome=outcome,
+                model=wish.name,
+                worker=worker,
+            )
+        )
+
+
+def _same(one: WorkerView, other: WorkerView) -> bool:
+    """Equal but for the countdown to the next start, which everybody can count for himself."""
+    if (one.retry_in_s > 0) != (other.retry_in_s > 0):
+        return False
+    fields = (name for name in one.__struct_fields__ if name != "retry_in_s")
+    return all(getattr(one, name) == getattr(other, name) for name in fields)

@@ -1,0 +1,310 @@
+"""The hive: everything that looks after this machine's workers, put together.
+
+The queen's word comes in by `QueenLink`, workers' words by `LifelineServer`; `Roster` keeps what is
+wished, an owner each keeps a worker. All of it lives on one loop; hashing, downloading and asking
+engines happen in children and threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+
+from rbee.edge.home import Home
+from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
+from rbee.edge.logs import Log
+from rbee.edge.process_table import total_memory_bytes, usable_cores
+from rbee.errors import RbeeError
+from rbee.hive import orphans
+from rbee.hive.calls import Calls
+from rbee.hive.engine_room import EngineRoom
+from rbee.hive.lifeline_server import LifelineServer
+from rbee.hive.model_room import ModelRoom
+from rbee.hive.queen_link import QueenLink
+from rbee.hive.reports import Reports
+from rbee.hive.roster import Roster
+from rbee.hive.wish_plan import Plan, needs_engine_facts, plan
+from rbee.hive.worker_folder import last_lines
+from rbee.hive.worker_ids import WorkerIds
+from rbee.hive.worker_owner import WorkerOwner
+from rbee.policy import restart
+from rbee.policy.worker_life import Event, State
+from rbee.settings import Settings
+from rbee.version import CONTROL_PROTOCOL, VERSION
+from rbee.wire import control
+from rbee.wire.control import ModelWish, Problem
+
+EXIT_VERSION = 3
+"""Exit code of a hive that the queen refused: another version."""
+
+_TICK_S = 1.0
+_MEASURE_TICKS = 2
+"""Memory of workers is looked at every second tick (nothing is polled faster than every 2 s)."""
+_QUIET_AFTER_TICKS = 5
+_LIFELINE_LINE_BYTES = 1 << 20
+
+
+class Hive:
+    """One machine's hive; `run` is its whole life. Also the surroundings of its owners."""
+
+    def __init__(self, home: Home, settings: Settings, log: Log) -> None:
+        self.hive_id = platform.node() or "here"
+        self.settings = settings
+        self.workers = home.workers
+        self.kept_logs = home.logs / "workers"
+        self.lifeline = home.run / "hive.sock"
+        self._log = log
+        self._cores = usable_cores()
+        self._ids = WorkerIds(home.state / "worker_number", (self.workers, self.kept_logs))
+        self._client = HttpClient(settings.timing.connect_s)
+        self.link = QueenLink(
+            home.control_socket, settings, hello=self._hello, hear=self._hear, log=log
+        )
+        self.reports = Reports(self.hive_id, self.link.say, log)
+        self.calls = Calls(self.link.say, log)
+        self.models = ModelRoom(home, settings, self._models_changed)
+        self.engine = EngineRoom(home, settings, log, self._engine_changed)
+        self.roster = Roster(self._make_owner, self.reports.unservable, self._fingerprint)
+        self._lifelines = LifelineServer(self.roster.find, log)
+        self._leaving: asyncio.Task[None] | None = None
+        self._left = asyncio.Event()
+        self._asking: asyncio.Task[None] | None = None
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Serve until told to leave; the exit code."""
+        await self.models.load()
+        self._adopt()
+        await self._lifelines.listen(self.lifeline, _LIFELINE_LINE_BYTES)
+        ticking = asyncio.create_task(self._tick())
+        linking = asyncio.create_task(self._link())
+        leaving = asyncio.create_task(self._left.wait())
+        try:
+            await asyncio.wait((linking, leaving, ticking), return_when=asyncio.FIRST_COMPLETED)
+            if self.link.refused is not None:
+                self._log.error("the queen refused this hive", problem=self.link.refused.message)
+                return EXIT_VERSION
+            if not self._left.is_set():
+                self._log.warning("no queen for too long: leaving")
+                self.leave(self.settings.timing.drain_s)
+                await leaving
+            return 0
+        finally:
+            await self._close(ticking, linking, leaving)
+
+    def leave(self, drain_s: float) -> None:
+        """Drain all workers within `drain_s`, then end; said twice: end at once."""
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave(drain_s))
+        else:
+            self.roster.stop_now()
+
+    async def _leave(self, drain_s: float) -> None:
+        await self.calls.cancel_all()
+        self.roster.leave()
+        owners = tuple(self.roster.owners())
+        all_gone = asyncio.gather(*(owner.gone.wait() for owner in owners))
+        try:
+            await asyncio.wait_for(asyncio.shield(all_gone), drain_s)
+        except TimeoutError:
+            self.roster.stop_now()
+            await all_gone
+        await self.link.flush()
+        self._left.set()
+
+    async def _close(self, *tasks: asyncio.Task[object]) -> None:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                self._log.error("a part of the hive failed", problem=repr(result))
+        self._lifelines.close()
+        self.lifeline.unlink(missing_ok=True)
+        await self._client.close()
+
+    def _adopt(self) -> None:
+        for run, birth in orphans.find_orphans(self.workers, self.kept_logs):
+            owner = self._make_owner(birth.wish, birth.restarts)
+            owner.adopt(run, orphans.ADOPT_WITHIN_S)
+            self.roster.adopt(owner)
+            self._log.info("found a worker of an earlier hive", worker=run.id, pid=run.child.pid)
+
+    async def _link(self) -> None:
+        """Workers of an earlier hive come first, so that the queen never sees them as starting."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + orphans.ADOPT_WITHIN_S
+        while loop.time() < until and any(
+            owner.state in (State.STARTING, State.LOADING) for owner in self.roster.owners()
+        ):
+            await asyncio.sleep(0.02)
+        await self.link.run()
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            ticks += 1
+            self.roster.tick()
+            if ticks % _MEASURE_TICKS == 0:
+                self._measure()
+            self._look_at_engine(quiet=ticks >= _QUIET_AFTER_TICKS)
+
+    def _measure(self) -> None:
+        for owner in self.roster.owners():
+            if owner.run is not None and owner.run.child.ended is None:
+                owner.run.measure()
+                owner.run.folder.bound_log(self.settings.bounds.worker_log_bytes)
+                self.changed(owner)
+
+    def _look_at_engine(self, *, quiet: bool) -> None:
+        """Learn what the engine is once no load needs the cores, and see another being chosen."""
+        if self.engine.look():
+            self._engine_changed()
+        loading = any(
+            owner.state in (State.STARTING, State.LOADING) for owner in self.roster.owners()
+        )
+        asked = self._asking is not None and not self._asking.done()
+        if quiet and not loading and not asked and not self.engine.known:
+            self._asking = asyncio.create_task(self.engine.ask())
+
+    # --- the queen's words ------------------------------------------------------------------
+
+    def _hello(self) -> control.Hello:
+        return control.Hello(
+            version=VERSION,
+            protocol=CONTROL_PROTOCOL,
+            hive=self.hive_id,
+            pid=os.getpid(),
+            machine=platform.node() or "here",
+            cores=self._cores,
+            memory_bytes=total_memory_bytes(),
+            engine=self.engine.engine,
+            devices=self.engine.devices,
+            workers=tuple(self.reports.view(owner) for owner in self.roster.owners()),
+            models=self.models.views,
+        )
+
+    def _hear(self, message: control.ToHive) -> None:
+        match message:
+            case control.Welcome(wishes=wishes):
+                self._welcome(wishes)
+            case control.Want(wish=wish, fresh=fresh):
+                self.roster.want(wish, fresh=fresh)
+            case control.Unwant(model=model, mode=mode):
+                self.roster.unwant(model, mode)
+            case control.Busy(worker=worker, count=count):
+                if owner := self.roster.find(worker):
+                    owner.heard_busy(count)
+            case control.Suspect(worker=worker, problem=problem):
+                if owner := self.roster.find(worker):
+                    owner.suspected(problem)
+            case control.Ping():
+                self.link.say(control.Pong())
+            case control.Leave(drain_s=drain_s):
+                self.leave(drain_s)
+            case control.CancelCall(call=call):
+                self.calls.cancel(call)
+            case _:
+                self._called(message)
+
+    def _called(self, message: control.ToHive) -> None:
+        match message:
+            case control.Pull(call=call, name=name):
+                self.calls.start(call, self._pull(call, name))
+            case control.Remove(call=call, ref=ref):
+                self.calls.start(call, self.models.remove(ref))
+            case control.Logs(call=call, worker=worker, lines=lines):
+                self.calls.start(call, self._logs(worker, lines))
+            case control.StopWorker(call=call, worker=worker):
+                self.calls.start(call, self._stop_worker(worker))
+
+    def _welcome(self, wishes: tuple[ModelWish, ...]) -> None:
+        for owner in self.roster.owners():
+            # A queen says anew what runs where; what another one had running ended with her.
+            owner.heard_busy(0)
+        self.roster.welcome(wishes)
+
+    async def _pull(self, call: str, name: str) -> control.ModelView:
+        def progress(phase: str, done_bytes: int, total_bytes: int) -> None:
+            self.link.say(control.Progress(call, phase, done_bytes, total_bytes))
+
+        return await self.models.pull(name, progress)
+
+    async def _logs(self, worker: str, lines: int) -> list[str]:
+        safe = worker.isalnum()
+        found = last_lines(self.workers, self.kept_logs, worker, lines) if safe else None
+        if found is None:
+            raise RbeeError("WORKER_NOT_FOUND", worker=worker)
+        return found
+
+    async def _stop_worker(self, worker: str) -> str:
+        owner = self.roster.find(worker)
+        if owner is None:
+            raise RbeeError("WORKER_NOT_FOUND", worker=worker)
+        owner.tell(Event.STOP_NOW)
+        await owner.gone.wait()
+        return worker
+
+    # --- surroundings of an owner -----------------------------------------------------------
+
+    def next_worker_id(self) -> str:
+        return self._ids.next()
+
+    async def prepare(self, wish: ModelWish) -> Plan:
+        """A wish made concrete. Raises why it cannot be started."""
+        if needs_engine_facts(wish):
+            await self.engine.ask()
+        engine = self.engine.require()
+        stored = await self.models.ready(wish.ref)
+        return plan(wish, stored, engine, self.settings, self._cores)
+
+    async def probe(self, port: int) -> bool:
+        """Whether anything at all answers at this port within probe_s."""
+        try:
+            async with asyncio.timeout(self.settings.timing.probe_s):
+                response = await self._client.request(
+                    Endpoint("127.0.0.1", port), "GET", "/health", ()
+                )
+                await response.read(1 << 16)
+        except (TimeoutError, ConnectionLost, RbeeError):
+            return False
+        return True
+
+    def changed(self, owner: WorkerOwner) -> None:
+        self.reports.changed(owner)
+
+    def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None:
+        self.reports.gone(owner, old_id, problem)
+
+    def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None:
+        self.reports.died(owner, problem, verdict)
+        if not isinstance(verdict, restart.Again):
+            self.roster.failed_lastingly(owner, owner.problem or problem)
+
+    def leaked(self, owner: WorkerOwner, what: str) -> None:
+        self.reports.leaked(owner, what)
+
+    def finished(self, owner: WorkerOwner) -> None:
+        self.roster.finished(owner)
+        self.reports.gone(owner, owner.id, owner.problem)
+
+    def queen_listens(self) -> bool:
+        return self.link.connected
+
+    # --- news from our own rooms ------------------------------------------------------------
+
+    def _make_owner(self, wish: ModelWish, restarts: int) -> WorkerOwner:
+        return WorkerOwner(wish, self, restarts=restarts)
+
+    def _fingerprint(self, wish: ModelWish) -> object:
+        return (self.models.identity(wish.ref), self.engine.fingerprint())
+
+    def _models_changed(self) -> None:
+        self.link.say(control.ModelsChanged(self.models.views))
+        self.roster.tick()
+
+    def _engine_changed(self) -> None:
+        self.link.say(control.EngineChanged(self.engine.engine, self.engine.devices))

@@ -1,0 +1,387 @@
+"""The one owner of a worker: tells its life what happened and does the effects that come back.
+
+Everything runs on the hive's loop; nothing is awaited between a look at the state and the leap that
+follows from it. What takes time (preparing, stopping, cleaning) runs as a task that comes back with
+an event. An owner keeps its place over several processes; each process has an id of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Protocol
+
+from rbee.errors import RbeeError
+from rbee.hive.death import cause_of_death
+from rbee.hive.wish_plan import Plan, spec
+from rbee.hive.worker_folder import WorkerFolder
+from rbee.hive.worker_run import WorkerRun
+from rbee.policy import restart
+from rbee.policy.worker_life import Effect, Event, Life, State
+from rbee.settings import Settings
+from rbee.version import VERSION
+from rbee.wire.control import ModelWish, Problem
+from rbee.wire.lifeline import FromWorker, Listening, LoadFailed, Loading, WorkerHello
+from rbee.wire.problem import from_problem, to_problem
+
+
+class Surroundings(Protocol):
+    """What an owner needs of its hive, and what it reports to it."""
+
+    hive_id: str
+    settings: Settings
+    workers: Path
+    kept_logs: Path
+    lifeline: Path
+
+    def next_worker_id(self) -> str: ...
+    async def prepare(self, wish: ModelWish) -> Plan:
+        """Raises RbeeError when the wish cannot be started."""
+        ...
+
+    async def probe(self, port: int) -> bool:
+        """Whether the engine at this port answers within probe_s."""
+        ...
+
+    def changed(self, owner: WorkerOwner) -> None: ...
+    def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None: ...
+    def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None: ...
+    def leaked(self, owner: WorkerOwner, what: str) -> None: ...
+    def finished(self, owner: WorkerOwner) -> None: ...
+    def queen_listens(self) -> bool: ...
+
+
+class WorkerOwner:
+    """One seat of a wish, and the process that sits in it."""
+
+    def __init__(self, wish: ModelWish, hive: Surroundings, *, restarts: int = 0) -> None:
+        self.wish = wish
+        self.id = ""
+        self.life = Life()
+        self.run: WorkerRun | None = None
+        self.busy = 0
+        self.answers = 0
+        """Times that it became idle again: answers served, as seen from here."""
+        self.restarts = restarts
+        self.problem: Problem | None = None
+        self.idle_since = time.monotonic()
+        self.gone = asyncio.Event()
+        """Set when it is STOPPED and nothing of its processes is left."""
+        self._hive = hive
+        self._timing = hive.settings.timing
+        self._record = restart.Record()
+        self._blame: RbeeError | None = None
+        self._retry_at = 0.0
+        self._limit: asyncio.TimerHandle | None = None
+        self._next: asyncio.Handle | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def state(self) -> State:
+        return self.life.state
+
+    @property
+    def lasting_problem(self) -> Problem | None:
+        """Why it is not started again by itself; None if it runs or will be tried again."""
+        given_up = self.state is State.QUARANTINED or self.state is State.FAILED
+        return self.problem if given_up and not self._retry_at else None
+
+    @property
+    def retry_in_s(self) -> float:
+        """Until the next start; 0 if none is planned."""
+        return max(0.0, self._retry_at - time.monotonic()) if self._retry_at else 0.0
+
+    # --- beginnings -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the first process."""
+        self._spawn()
+        self._hive.changed(self)
+
+    def adopt(self, run: WorkerRun, within_s: float) -> None:
+        """Take back a process of an earlier hive, if it dials in time."""
+        self._take(run)
+        self.answers = 1
+        self._set_limit(within_s, "adoption")
+
+    # --- what is told to it -----------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """An event of its life; effects follow at once."""
+        before = self.state
+        effects = self.life.tell(event)
+        if self.state is not before:
+            self._left(before)
+        for effect in effects:
+            self._effects[effect](self)
+        self._hive.changed(self)
+
+    def heard(self, message: FromWorker) -> None:
+        """A line from its process."""
+        run = self.run
+        if run is None:
+            return
+        if isinstance(message, WorkerHello):
+            self.tell(Event.HELLO)
+        elif isinstance(message, Loading):
+            run.progress = max(run.progress, min(1.0, message.fraction))
+            self.tell(Event.PROGRESS)
+        elif isinstance(message, Listening):
+            run.heard_listening(message)
+            self.tell(Event.LISTENING)
+        elif isinstance(message, LoadFailed):
+            run.said = message.problem
+
+    def heard_busy(self, count: int) -> None:
+        """How many answers the queen has running on it."""
+        self.busy = max(0, count)
+        self.tell(Event.WORK_BEGAN if self.busy else Event.WORK_ENDED)
+
+    def suspected(self, problem: Problem) -> None:
+        """The queen saw it hang."""
+        self._blame = from_problem(problem)
+        self.tell(Event.HUNG)
+
+    def mismatched(self, version: str) -> None:
+        """Its process is of another rbee: the installation changed under this hive."""
+        self._blame = RbeeError(
+            "VERSION_MISMATCH",
+            one="rbee",
+            one_version=VERSION,
+            other="its installation",
+            other_version=version,
+        )
+        self.tell(Event.HUNG)
+
+    def wanted_afresh(self) -> None:
+        """Forget what is held against it, and start it now if it does not run."""
+        self._record = restart.Record()
+        self.tell(Event.WANTED)
+
+    # --- effects ----------------------------------------------------------------------------
+
+    def _spawn(self) -> None:
+        if self.id:
+            self.restarts += 1
+            self._hive.replaced(self, self.id, self.problem)
+        self.id = self._hive.next_worker_id()
+        self.problem = None
+        self._blame = None
+        self.busy = 0
+        old, self.run = self.run, None
+        self._starting = self._task(self._start_process(self.id, old))
+
+    def _extend(self) -> None:
+        self._set_limit(self._timing.load_stall_s, "load")
+
+    def _stop(self) -> None:
+        if self.run is not None:
+            self._task(self.run.stop(self._timing.term_s))
+        elif self._starting is not None:
+            self._starting.cancel()
+            self._next = self._loop.call_soon(self.tell, Event.REFUSED)
+
+    def _kill(self) -> None:
+        if self.run is not None:
+            self._task(self.run.kill())
+
+    def _judge(self) -> None:
+        problem = self._cause()
+        ready = self.run is not None and self.run.was_ready
+        timing = self._timing
+        verdict = restart.judge(
+            restart.served(self._record) if self.answers else self._record,
+            problem.code,
+            was_ready=ready,
+            now=time.monotonic(),
+            first_s=timing.restart_first_s,
+            cap_s=timing.restart_cap_s,
+        )
+        self.answers = 0
+        self.problem = problem
+        if isinstance(verdict, restart.Again):
+            self._record = verdict.record
+            self._retry_at = time.monotonic() + verdict.after_s
+            self._next = self._loop.call_later(verdict.after_s, self.tell, Event.RETRY)
+        elif isinstance(verdict, restart.Quarantine):
+            self.problem = self._quarantine(problem, verdict)
+            self._next = self._loop.call_soon(self.tell, Event.QUARANTINE)
+        self._hive.died(self, problem, verdict)
+
+    def _clean(self) -> None:
+        if self.run is not None:
+            self._task(self._reap(self.run))
+
+    def _finish(self) -> None:
+        self._task(self._end())
+
+    _effects: dict[Effect, Callable[[WorkerOwner], None]] = {
+        Effect.SPAWN: _spawn,
+        Effect.EXTEND: _extend,
+        Effect.STOP: _stop,
+        Effect.KILL: _kill,
+        Effect.JUDGE: _judge,
+        Effect.CLEAN: _clean,
+        Effect.FINISH: _finish,
+    }
+
+    # --- what takes time --------------------------------------------------------------------
+
+    async def _start_process(self, worker_id: str, old: WorkerRun | None) -> None:
+        try:
+            if old is not None:
+                await self._reap(old)
+            plan = await self._hive.prepare(self.wish)
+            run = self._make_run(worker_id, plan)
+        except RbeeError as error:
+            self._refuse(error)
+            return
+        except Exception as error:
+            self._refuse(RbeeError("INTERNAL", problem=repr(error)))
+            raise
+        self._take(run)
+        self._set_limit(self._timing.worker_start_s, "start")
+        self._hive.changed(self)
+
+    def _refuse(self, error: RbeeError) -> None:
+        self._blame = error
+        self.tell(Event.REFUSED)
+
+    def _make_run(self, worker_id: str, plan: Plan) -> WorkerRun:
+        hive = self._hive
+        try:
+            folder = WorkerFolder.create(hive.workers, worker_id)
+        except OSError as error:
+            raise self._crashed(worker_id, error) from error
+        orders = spec(
+            self.wish,
+            plan,
+            worker_id=worker_id,
+            lifeline=str(hive.lifeline),
+            log=str(folder.log),
+            orphan_s=self._timing.orphan_s,
+        )
+        key = secrets.token_urlsafe(32)
+        try:
+            return WorkerRun.start(
+                folder,
+                orders,
+                key,
+                wish=self.wish,
+                restarts=self.restarts,
+                degraded=plan.degraded,
+            )
+        except OSError as error:
+            folder.retire(hive.kept_logs)
+            raise self._crashed(worker_id, error) from error
+
+    def _crashed(self, worker_id: str, error: OSError) -> RbeeError:
+        cause = f"it could not be started ({error.strerror})"
+        return RbeeError("WORKER_CRASHED", model=self.wish.name, worker=worker_id, cause=cause)
+
+    def _take(self, run: WorkerRun) -> None:
+        self.run = run
+        self.id = run.id
+        self._task(self._await_end(run))
+
+    async def _await_end(self, run: WorkerRun) -> None:
+        await run.child.wait()
+        await run.last_words()
+        if self.run is run:
+            self.tell(Event.EXITED)
+
+    async def _reap(self, run: WorkerRun) -> None:
+        for leak in await run.clean(self._hive.kept_logs):
+            self._hive.leaked(self, leak)
+
+    async def _end(self) -> None:
+        if self.run is not None:
+            await self._reap(self.run)
+        self.gone.set()
+        self._hive.finished(self)
+
+    async def _watch_health(self) -> None:
+        """Two unanswered probes in a row while nobody is served: hung. A busy one is left alone."""
+        missed = 0
+        while True:
+            await asyncio.sleep(0 if missed else self._timing.health_every_s)
+            port = self.run.listening.port if self.run and self.run.listening else 0
+            if await self._hive.probe(port):
+                missed = 0
+                continue
+            missed += 1
+            if missed >= 2:
+                self._blame = self._hung(2 * self._timing.probe_s)
+                self.tell(Event.HUNG)
+                return
+
+    # --- limits and causes ------------------------------------------------------------------
+
+    def _left(self, before: State) -> None:
+        """A new state: the limits of the one before end, its own begin."""
+        for handle in (self._limit, self._next):
+            if handle is not None:
+                handle.cancel()
+        self._limit = self._next = None
+        self._retry_at = 0.0
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self.state is State.READY:
+            if before is State.BUSY:
+                self.answers += 1
+            self.idle_since = time.monotonic()
+            self._watch = self._task(self._watch_health())
+        elif self.state is State.DRAINING:
+            wait_s = self._timing.drain_s if self.busy or self._hive.queen_listens() else 0.0
+            self._set_limit(wait_s, "drain")
+
+    def _set_limit(self, limit_s: float, phase: str) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+        self._limit = self._loop.call_later(limit_s, self._late, phase, limit_s)
+
+    def _late(self, phase: str, limit_s: float) -> None:
+        facts = {"model": self.wish.name, "worker": self.id, "limit_s": limit_s}
+        if phase == "load":
+            self._blame = RbeeError("LOADING_TIMEOUT", **facts)
+        elif phase in ("start", "adoption"):
+            self._blame = RbeeError("WORKER_START_TIMEOUT", **facts)
+        self.tell(Event.LATE)
+
+    def _cause(self) -> Problem:
+        """Why it ended: what we did it for, what it said itself, else what it left behind."""
+        if self._blame is not None:
+            blame, self._blame = self._blame, None
+            return to_problem(blame.report)
+        assert self.run is not None
+        if self.run.said is not None:
+            return self.run.said
+        return to_problem(cause_of_death(self.wish, self.run).report)
+
+    def _hung(self, silent_s: float) -> RbeeError:
+        return RbeeError(
+            "WORKER_HUNG", model=self.wish.name, worker=self.id, silent_s=round(silent_s, 1)
+        )
+
+    def _quarantine(self, problem: Problem, verdict: restart.Quarantine) -> Problem:
+        error = RbeeError(
+            "WORKER_QUARANTINED",
+            model=self.wish.name,
+            crashes=verdict.crashes,
+            window_s=round(verdict.window_s),
+            cause=problem.message,
+        )
+        return to_problem(error.report)
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

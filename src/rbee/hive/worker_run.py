@@ -1,0 +1,161 @@
+"""One process of a worker: started or taken back, stopped, and cleaned up after."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+from rbee.edge import child as children
+from rbee.edge.cgroups import OomWatch
+from rbee.edge.child import Child
+from rbee.edge.lines import LineChannel
+from rbee.edge.process_table import memory_bytes, port_listening
+from rbee.hive.worker_folder import Birth, WorkerFolder
+from rbee.wire import lifeline
+from rbee.wire.control import ModelWish, Problem
+from rbee.wire.lifeline import Listening, WorkerSpec
+
+KEY_VARIABLE = "RBEE_WORKER_KEY"
+
+_STOP_GRACE_S = 1.0
+"""Between the word `Stop` and SIGTERM: an idle engine ends in 0.1 s (lab.md section 1)."""
+
+_LAST_WORDS_S = 0.3
+"""For the lifeline of a dead process to give what it still holds."""
+
+
+class WorkerRun:
+    """A process, its folder and what it said. Made by `start` or `adopt`."""
+
+    def __init__(
+        self,
+        folder: WorkerFolder,
+        spec: WorkerSpec,
+        key: str,
+        child: Child,
+        *,
+        degraded: str,
+        adopted: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.key = key
+        self.child = child
+        self.degraded = degraded
+        self.adopted = adopted
+        """Started by an earlier hive, maybe of an older rbee."""
+        self.oom = OomWatch(child.pid)
+        self.began_at = time.monotonic()
+        self.listening: Listening | None = None
+        self.loaded_in_s = 0.0
+        self.progress = 0.0
+        self.said: Problem | None = None
+        """The process's own word on why it cannot load."""
+        self.was_ready = adopted
+        self.memory_bytes = 0
+        self._channel: LineChannel | None = None
+        self._silent = asyncio.Event()
+        self._silent.set()
+        self._cleaning: asyncio.Task[list[str]] | None = None
+        self._stopping = False
+
+    @classmethod
+    def start(
+        cls,
+        folder: WorkerFolder,
+        spec: WorkerSpec,
+        key: str,
+        *,
+        wish: ModelWish,
+        restarts: int,
+        degraded: str,
+    ) -> WorkerRun:
+        """Write the orders and start the process. Raises OSError; the folder is then removed."""
+        folder.write(spec, key)
+        child = children.spawn(
+            [sys.executable, "-P", "-m", "rbee.worker", str(folder.spec_file)],
+            log=folder.log,
+            env={**os.environ, KEY_VARIABLE: key},
+            cwd=folder.path,
+        )
+        folder.write_birth(
+            Birth(child.pid, child.started_at, wish, restarts=restarts, degraded=degraded)
+        )
+        return cls(folder, spec, key, child, degraded=degraded)
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def pid(self) -> int:
+        """The process that runs the engine; until it is known, the worker's."""
+        return self.listening.engine_pid if self.listening else self.child.pid
+
+    def attach(self, channel: LineChannel) -> None:
+        """Its lifeline; an older one is closed."""
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = channel
+        self._silent.clear()
+
+    def detach(self, channel: LineChannel) -> None:
+        """That lifeline is gone."""
+        if self._channel is channel:
+            self._channel = None
+            self._silent.set()
+
+    def heard_listening(self, message: Listening) -> None:
+        self.listening = message
+        self.was_ready = True
+        self.progress = 1.0
+        if not self.loaded_in_s:
+            self.loaded_in_s = time.monotonic() - self.began_at
+
+    def measure(self) -> None:
+        """Look at memory, and at where the kernel would count an OOM kill."""
+        self.memory_bytes = memory_bytes({self.child.pid, self.pid})
+        self.oom.look(self.pid)
+
+    async def last_words(self) -> None:
+        """Give the lifeline a moment to deliver what the dead process still said."""
+        try:
+            await asyncio.wait_for(self._silent.wait(), _LAST_WORDS_S)
+        except TimeoutError:
+            return
+
+    async def stop(self, term_s: float) -> None:
+        """Ask it to end, then SIGTERM, then SIGKILL to its group. The first call does it."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._channel is not None:
+            self._channel.send(lifeline.encode(lifeline.Stop()))
+            try:
+                await asyncio.wait_for(self.child.wait(), _STOP_GRACE_S)
+            except TimeoutError:
+                pass
+        await self.child.end(term_s)
+
+    async def kill(self) -> None:
+        await self.child.kill()
+
+    async def clean(self, kept_logs: Path) -> list[str]:
+        """Reap all that the process left; gives what could not be reaped. Runs once."""
+        if self._cleaning is None:
+            self._cleaning = asyncio.create_task(self._clean(kept_logs))
+        return await asyncio.shield(self._cleaning)
+
+    async def _clean(self, kept_logs: Path) -> list[str]:
+        leaks = [f"process {pid}" for pid in await self.child.kill()]
+        await self.child.wait()
+        if self._channel is not None:
+            self._channel.close()
+        port = self.listening.port if self.listening else 0
+        if port and port_listening(port):
+            leaks.append(f"port {port}")
+        self.folder.retire(kept_logs)
+        return leaks

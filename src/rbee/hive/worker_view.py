@@ -1,0 +1,43 @@
+"""What the queen is told of a worker."""
+
+from __future__ import annotations
+
+from rbee.hive.worker_owner import WorkerOwner
+from rbee.policy.worker_life import State
+from rbee.wire.control import WorkerView
+
+_NO_PROCESS = frozenset({State.FAILED, State.QUARANTINED, State.STOPPED})
+
+_MIB = 1 << 20
+
+
+def view_of(owner: WorkerOwner, hive_id: str) -> WorkerView:
+    """All of it, as it is now; a dead process has no pid, port or key any more."""
+    run = owner.run
+    said = run.listening if run else None
+    alive = run is not None and owner.state not in _NO_PROCESS
+    return WorkerView(
+        id=owner.id,
+        hive=hive_id,
+        model=owner.wish.name,
+        ref=owner.wish.ref,
+        mode=owner.wish.mode,
+        state=owner.state.value,
+        pid=run.pid if run and alive else 0,
+        port=said.port if said and alive else 0,
+        key=run.key if run and alive else "",
+        digest=run.spec.digest if run else "",
+        device=",".join(said.devices) if said else "",
+        degraded=run.degraded if run else "",
+        slots=said.slots if said else 0,
+        context_tokens=said.context_tokens if said else 0,
+        engine=run.spec.engine if run else "",
+        build=said.build if said else "",
+        busy=owner.busy,
+        restarts=owner.restarts,
+        progress=round(run.progress, 2) if run else 0.0,
+        memory_bytes=run.memory_bytes // _MIB * _MIB if run and alive else 0,
+        loaded_in_s=round(run.loaded_in_s, 3) if run else 0.0,
+        problem=owner.problem,
+        retry_in_s=round(owner.retry_in_s, 1),
+    )
