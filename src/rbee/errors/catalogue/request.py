@@ -45,6 +45,16 @@ ROWS = (
         facts=("limit_s",),
     ),
     Row(
+        code="TOO_MANY_CONNECTIONS",
+        status=503,
+        exit=1,
+        retry=Retry.LATER,
+        says="{limit} connections are open, and rbee takes no more.",
+        do="Close clients that hold connections they do not use, or allow more open files (ulimit -n).",
+        means="Nothing was run.",
+        facts=("limit", "retry_after_s"),
+    ),
+    Row(
         code="ROUTE_NOT_FOUND",
         status=404,
         exit=2,

@@ -1,0 +1,143 @@
+"""HTTP/1.1 to engines: connections kept and used again, no task or future per chunk, no retries.
+
+The one thing done twice: a kept connection that the engine closed before it sent any byte of the
+answer is replaced by a fresh one, once. That is how HTTP/1.1 servers end idle connections (cpp-httplib
+after 5 s or 100 requests), and no caller could tell. All other retries are the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbee.edge.http_upstream import ConnectionLost, Response, Sink, Upstream
+
+__all__ = ["ConnectionLost", "Endpoint", "HttpClient", "Response", "Sink"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an engine listens."""
+
+    host: str
+    port: int
+
+
+class HttpClient:
+    """A pool of connections per endpoint; the one used last is used first, so that the others can
+    age. `idle_max` bounds those kept per endpoint."""
+
+    def __init__(self, connect_s: float, idle_max: int = 64) -> None:
+        self.connects = 0
+        """Connections made so far."""
+        self._connect_s = connect_s
+        self._idle_max = idle_max
+        self._idle: dict[Endpoint, list[Upstream]] = {}
+        self._all: dict[Upstream, Endpoint] = {}
+        self._closed = False
+        self._empty = asyncio.Event()
+
+    async def request(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes = b"",
+    ) -> Response:
+        """Send a request; returns when the head of the answer is in. `content-length` is added.
+
+        Raises ConnectionLost; `sent` is False if nobody took the request. A caller that is
+        cancelled closes the connection, so that the engine stops. Raises ValueError for a path or
+        header that would break out of its line.
+        """
+        raw = _render(endpoint, method, path, headers, body)
+        kept = self._take(endpoint)
+        if kept is not None:
+            response = await kept.ask(raw, head_only=method == "HEAD")
+            if response is not None:
+                return response
+            if kept.answered:
+                raise ConnectionLost(kept.problem or "no answer", sent=True)
+        fresh = await self._dial(endpoint)
+        response = await fresh.ask(raw, head_only=method == "HEAD")
+        if response is None:
+            raise ConnectionLost(fresh.problem or "no answer", sent=True)
+        return response
+
+    async def close(self) -> None:
+        """Close every connection, those in use too."""
+        self._closed = True
+        for upstream in list(self._all):
+            upstream.abort()
+        while self._all:
+            self._empty.clear()
+            await self._empty.wait()
+
+    def _take(self, endpoint: Endpoint) -> Upstream | None:
+        idle = self._idle.get(endpoint)
+        while idle:
+            upstream = idle.pop()
+            if upstream.usable:
+                return upstream
+            upstream.abort()
+        return None
+
+    async def _dial(self, endpoint: Endpoint) -> Upstream:
+        if self._closed:
+            raise ConnectionLost("this client is closed", sent=False)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_s):
+                _, upstream = await loop.create_connection(
+                    lambda: Upstream(self._released, self._gone), endpoint.host, endpoint.port
+                )
+        except TimeoutError as exc:
+            raise ConnectionLost(f"no connection within {self._connect_s} s", sent=False) from exc
+        except OSError as exc:
+            raise ConnectionLost(exc.strerror or str(exc), sent=False) from exc
+        self.connects += 1
+        self._all[upstream] = endpoint
+        return upstream
+
+    def _released(self, upstream: Upstream) -> None:
+        endpoint = self._all.get(upstream)
+        if endpoint is None or self._closed:
+            upstream.abort()
+            return
+        idle = self._idle.setdefault(endpoint, [])
+        if len(idle) >= self._idle_max:
+            idle.pop(0).abort()
+        idle.append(upstream)
+
+    def _gone(self, upstream: Upstream) -> None:
+        endpoint = self._all.pop(upstream, None)
+        idle = self._idle.get(endpoint) if endpoint is not None else None
+        if idle is not None and endpoint is not None:
+            if upstream in idle:
+                idle.remove(upstream)
+            if not idle:
+                del self._idle[endpoint]
+        self._empty.set()
+
+
+def _render(
+    endpoint: Endpoint,
+    method: str,
+    path: str,
+    headers: Sequence[tuple[str, str]],
+    body: bytes,
+) -> bytes:
+    named = {name.lower() for name, _ in headers}
+    lines = [f"{method} {path} HTTP/1.1\r\n"]
+    if "host" not in named:
+        lines.append(f"host: {endpoint.host}:{endpoint.port}\r\n")
+    lines += [f"{name}: {value}\r\n" for name, value in headers]
+    if body or method not in ("GET", "HEAD"):
+        lines.append(f"content-length: {len(body)}\r\n")
+    block = "".join(lines)
+    broken = block.count("\r") != len(lines) or block.count("\n") != len(lines) or "\0" in block
+    if broken or " " in path or not path.isascii():
+        raise ValueError("a path or header that would break out of its line")
+    return f"{block}\r\n".encode("latin-1") + body

@@ -1,0 +1,45 @@
+"""Whether the other end of a socket is still there, asked of the kernel without reading."""
+
+from __future__ import annotations
+
+import select
+import socket
+from enum import Enum
+from typing import Any
+
+_HALF = getattr(select, "POLLRDHUP", 0)
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+class Peer(Enum):
+    """What the kernel knows of the other end."""
+
+    THERE = "there"
+    SILENT = "silent"
+    """It sends nothing more; whether it still reads, only an answer to a write tells."""
+    GONE = "gone"
+
+
+def look_at(sock: Any) -> Peer:
+    """The peer of a connected stream socket; never blocks, changes nothing."""
+    poll = select.poll()
+    poll.register(sock.fileno(), _HALF)
+    events = sum(event for _, event in poll.poll(0))
+    if events & _GONE:
+        return Peer.GONE
+    return Peer.SILENT if events & _HALF else Peer.THERE
+
+
+def has_word(sock: Any) -> bool:
+    """Something waits to be read: bytes, an end, or an error."""
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def keep_asking(sock: Any) -> None:
+    """Let the kernel find out within about a minute that a peer's machine or network is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
