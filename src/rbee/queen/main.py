@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from rbee.edge.config_file import load_settings
-from rbee.edge.disk import write_private
+from rbee.edge.private_file import write_private
 from rbee.edge.home import Home, default_home
 from rbee.edge.http_server import HttpServer
 from rbee.edge.logs import Log

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from rbee.edge.disk import write_private
+from rbee.edge.private_file import write_private
 from rbee.queen.roster import LaneKey
 from rbee.wire.control import ModelWish
 
