@@ -75,13 +75,13 @@ class Dispatch:
             try:
                 await self._attempt(task, answer, lease)
             except RbeeError as raised:
-                error = await self._cause(raised, lease)
-                self._note_attempt(answer, lease, error)
-                again = error.report.retry in (Retry.ELSEWHERE, Retry.SAME)
-                if not again or answer.closed or self._delivered(answer):
-                    raise error from raised
                 tried.append(lease.worker.id)
-                if len(tried) >= MAX_ATTEMPTS:
+                again = self._may_go_on(raised, answer) and len(tried) < MAX_ATTEMPTS
+                error = raised
+                if not again or not self._elsewhere(task.lane, tried):
+                    error = await self._cause(raised, lease)
+                self._note_attempt(answer, lease, error)
+                if not again:
                     raise error from raised
             else:
                 return
@@ -128,9 +128,16 @@ class Dispatch:
         )
 
     @staticmethod
-    def _delivered(answer: Answer) -> bool:
-        """Whether the client has a part of an answer that another attempt would repeat."""
-        return answer.delivered or answer.finished
+    def _may_go_on(error: RbeeError, answer: Answer) -> bool:
+        """Whether another attempt can help, and the client has no part of an answer yet that it
+        would repeat."""
+        if answer.closed or answer.delivered or answer.finished:
+            return False
+        return error.report.retry in (Retry.ELSEWHERE, Retry.SAME)
+
+    def _elsewhere(self, lane: LaneKey, tried: list[str]) -> bool:
+        """Whether a worker serves that was not tried: else the next attempt waits for news."""
+        return any(one.id not in tried for one in self._core.roster.serving(lane))
 
 
 class _Waiting:
