@@ -1,12 +1,48 @@
-"""What ended a worker, from its return code, signal, log and the kernel's counters: pure."""
+"""What ended a worker, from its return code, signal, log and the kernel's counters: pure.
+
+The table below holds the engine's own words. Each row was seen on a real engine: its line, the
+build that wrote it and how to make it again stand in `tests/policy/fixtures/engine_log.toml`. The
+engine's last word is always the same ("Failed to init server, please check the input params"), so
+it is never reported; a log that no row knows gives its last line of an error instead.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rbee.errors import RbeeError
+
+LINE_CHARACTERS = 300
+"""Of a log line in a message; the log has the rest."""
+
+_SIGKILL = 9
+_SIGNALS = {
+    4: "an illegal instruction (SIGILL): this processor lacks something the engine was built for",
+    6: "it gave itself up (SIGABRT)",
+    7: "a memory error (SIGBUS): its file was cut short while in use, or the disk failed",
+    8: "an arithmetic error (SIGFPE)",
+    9: "killed from outside (SIGKILL)",
+    11: "it touched memory that is not its own (SIGSEGV)",
+    15: "told to end by another program (SIGTERM)",
+    24: "its limit of processor time was reached (SIGXCPU)",
+    25: "its limit of file size was reached (SIGXFSZ)",
+    31: "a system call that is not allowed here (SIGSYS)",
+}
+
+
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One message of an engine. `says` may use the groups of `pattern`."""
+
+    name: str
+    pattern: re.Pattern[str]
+    code: str
+    says: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +54,70 @@ class Death:
     cause: str
     """A sentence without its full stop."""
     line: str
-    """The line of the log that tells it; empty: none does."""
+    """The line of the log that tells it, without paths and time stamps; empty: none does."""
     facts: Mapping[str, Any]
     """Exactly what the code's row takes."""
 
     def error(self) -> RbeeError:
         """The error to report. Only for a death that nobody asked for."""
         return RbeeError(self.code, **self.facts)
+
+
+def _row(name: str, code: str, pattern: str, says: str) -> Row:
+    return Row(name, re.compile(pattern), code, says)
+
+
+_CORRUPT = "MODEL_CORRUPTED"
+_UNFIT = "MODEL_UNSUPPORTED"
+_MEMORY = "WORKER_OUT_OF_MEMORY"
+_ARGUMENT = "ENGINE_ARGUMENT"
+
+ROWS: tuple[Row, ...] = (
+    _row(
+        "missing file",
+        "MODEL_FILE_MISSING",
+        r"failed to open GGUF file .*\(No such file or directory\)",
+        "its file is not there",
+    ),
+    _row(
+        "unreadable file",
+        _UNFIT,
+        r"failed to open GGUF file .*\((?P<why>[^)]+)\)",
+        "its file cannot be opened: {why}",
+    ),
+    _row("no magic", _CORRUPT, r"failed to read magic", "the file is empty or cannot be read"),
+    _row(
+        "html page",
+        _CORRUPT,
+        r"invalid magic characters: '<",
+        "it is a web page, not a model: the download got an error page",
+    ),
+    _row(
+        "bad magic",
+        _CORRUPT,
+        r"invalid magic characters: '(?P<found>[^']*)'",
+        "it is no GGUF file: it begins with '{found}'",
+    ),
+    _row(
+        "newer format",
+        _UNFIT,
+        r"GGUF file is version (?P<version>\d+) but this software only supports up to version \d+",
+        "its format, GGUF version {version}, is newer than the engine",
+    ),
+    _row(
+        "oldest format",
+        _UNFIT,
+        r"GGUFv1 is no longer supported",
+        "its format, GGUF version 1, is no longer supported; convert it",
+    ),
+    _row("format version", _CORRUPT, r"bad GGUF version: (?P<version>\d+)", "GGUF version {version}"),
+    _row(
+        "byte order",
+        _UNFIT,
+        r"mismatch between the host and model endianness",
+        "it was made for a machine of the other byte order (big-endian)",
+    ),
+)
 
 
 def classify(
@@ -37,4 +130,95 @@ def classify(
     model: str,
     worker: str,
 ) -> Death:
-    raise NotImplementedError
+    """The death of a worker of `model`.
+
+    `oom_kills` is how many more the kernel has counted since it started. An exit that nobody asked
+    for is a failure, also with code 0.
+    """
+    if asked:
+        return Death("", "it was told to end", "", {})
+    ended: dict[str, Any] = {"returncode": returncode} if signal is None else {"signal": signal}
+    if oom_kills > 0 and signal == _SIGKILL:
+        line = "the kernel ended it because memory ran out (oom_kill)"
+        return _death(_MEMORY, line, line, model, worker, ended)
+    known = _known(log_tail) if signal != _SIGKILL else None
+    if known is not None:
+        row, found = known
+        cause = row.says.format_map({k: v or "" for k, v in found.groupdict().items()})
+        return _death(row.code, cause, _clean(found.string), model, worker, ended)
+    line = last_error(log_tail)
+    if signal == _SIGKILL:
+        return _death("WORKER_KILLED", _SIGNALS[_SIGKILL], line, model, worker, ended)
+    return _death(
+        "WORKER_CRASHED", _how(returncode, signal, line), line, model, worker, ended
+    )
+
+
+def _known(log_tail: Sequence[str]) -> tuple[Row, re.Match[str]] | None:
+    for row in ROWS:
+        for line in log_tail:
+            if found := row.pattern.search(line):
+                return row, found
+    return None
+
+
+def _how(returncode: int | None, signal: int | None, line: str) -> str:
+    if signal is not None:
+        how = _SIGNALS.get(signal, f"signal {signal}")
+    elif returncode == 0:
+        how = "it ended by itself though nobody asked (exit code 0)"
+    else:
+        how = f"exit code {returncode}"
+    return f"{how}; its last word: {line}" if line else how
+
+
+_STAMP = re.compile(r"^\d+\.\d+\.\d+\.\d+ [A-Z] ")
+_ERROR = re.compile(r"^\d+\.\d+\.\d+\.\d+ E |error|failed|terminate called|what\(\):", re.IGNORECASE)
+_SAYS_NOTHING = re.compile(
+    r"Failed to init server|exiting due to model loading error|failed to load model"
+    r"|^(Traceback|  File |    )|common_init_: failed"
+)
+_PATH = re.compile(r"(?:[A-Za-z]:)?(?:/[^\s/'\",:;()]+)+/(?=[^\s/'\"])")
+
+
+def last_error(log_tail: Sequence[str]) -> str:
+    """The last line that tells of an error and says more than "failed"; else the last line."""
+    telling = [line for line in log_tail if _ERROR.search(line) and not _SAYS_NOTHING.search(line)]
+    if telling:
+        return _clean(telling[-1])
+    spoken = [line for line in log_tail if line.strip() and not _SAYS_NOTHING.search(line)]
+    return _clean(spoken[-1]) if spoken else ""
+
+
+def _clean(line: str) -> str:
+    """As a person may read it: no time stamp, no folder names, bounded."""
+    plain = _PATH.sub("", _STAMP.sub("", line.strip()))
+    return " ".join(plain.split())[:LINE_CHARACTERS]
+
+
+def _death(
+    code: str, cause: str, line: str, model: str, worker: str, ended: Mapping[str, Any]
+) -> Death:
+    return Death(code, cause, line, _facts(code, cause, line, model, worker, ended))
+
+
+def _facts(
+    code: str, cause: str, line: str, model: str, worker: str, ended: Mapping[str, Any]
+) -> dict[str, Any]:
+    match code:
+        case "MODEL_CORRUPTED" | "MODEL_UNSUPPORTED":
+            return {"model": model, "problem": cause}
+        case "MODEL_FILE_MISSING":
+            return {"model": model}
+        case "WORKER_OUT_OF_MEMORY":
+            return {"model": model, "worker": worker, "line": line, **ended}
+        case "ENGINE_ARGUMENT":
+            return {"model": model, "worker": worker, "line": line, **ended}
+        case "PORT_TAKEN":
+            port = re.search(r"port: (\d+)", line)
+            return {"host": "127.0.0.1", "port": int(port.group(1)) if port else 0, "holder": ""}
+        case "ENGINE_MISSING":
+            return {"problem": cause}
+        case "WORKER_KILLED":
+            return {"model": model, "worker": worker, "line": line, **ended}
+    return {"model": model, "worker": worker, "cause": cause, "line": line, **ended}

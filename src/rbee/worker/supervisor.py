@@ -166,8 +166,11 @@ class Supervisor:
     def _tell(self, event: Event) -> None:
         if event is Event.ENGINE_ENDED and self._stop_asked:
             self._tell(Event.STOP)
-        for effect in self._life.tell(event):
-            self._do(effect)
+        try:
+            for effect in self._life.tell(event):
+                self._do(effect)
+        except Exception as mistake:
+            self._fail(mistake)
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -249,7 +252,11 @@ class Supervisor:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that failed is a mistake of ours: it ends the worker, loudly."""
         self._tasks.discard(task)
-        if not task.cancelled() and (mistake := task.exception()) and not self._done.done():
+        if not task.cancelled() and (mistake := task.exception()):
+            self._fail(mistake)
+
+    def _fail(self, mistake: BaseException) -> None:
+        if not self._done.done():
             self._done.set_exception(mistake)
 
 
