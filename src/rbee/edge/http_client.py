@@ -8,6 +8,7 @@ after 5 s or 100 requests), and no caller could tell. All other retries are the 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -96,7 +97,8 @@ class HttpClient:
         except TimeoutError as exc:
             raise ConnectionLost(f"no connection within {self._connect_s} s", sent=False) from exc
         except OSError as exc:
-            raise ConnectionLost(exc.strerror or str(exc), sent=False) from exc
+            problem = os.strerror(exc.errno).lower() if exc.errno else str(exc)
+            raise ConnectionLost(problem, sent=False) from exc
         self.connects += 1
         self._all[upstream] = endpoint
         return upstream
