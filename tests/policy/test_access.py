@@ -35,12 +35,14 @@ def test_a_listed_origin_is_also_a_listed_host():
     origins = ("https://chat.home",)
 
     assert check("chat.home", None, origins=origins, bound="127.0.0.1") == Allowed()
-    assert check(
-        "localhost", "https://chat.home", origins=origins, bound="127.0.0.1"
-    ) == Allowed("https://chat.home")
+    assert check("localhost", "https://chat.home", origins=origins, bound="127.0.0.1") == Allowed(
+        "https://chat.home"
+    )
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "file://", "http://localhost.evil"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "file://", "http://localhost.evil"]
+)
 def test_pages_from_elsewhere_are_refused(origin):
     """A web page may not use the visitor's rbee."""
     found = check("localhost", origin, origins=LOOPBACK, bound="127.0.0.1")

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 
 from rbee.policy.admission import Door, Queue, Refuse, Run, decide, expected_wait_s, retry_after_s
 
-IDLE = Door(
-    free_slots=2, ready_slots=4, loading_slots=4, waiting=0, limit=100, mean_service_s=2.0
-)
+IDLE = Door(free_slots=2, ready_slots=4, loading_slots=4, waiting=0, limit=100, mean_service_s=2.0)
 
 
 def test_a_free_slot_and_no_line_runs_at_once():

@@ -151,7 +151,15 @@ class Stage:
 
     def worker(self, engine: Engine, id_: str = "w1", slots: int = 2) -> None:
         view = WorkerView(
-            id_, "h", MODEL, MODEL, "chat", "READY", port=engine.port, key="k", slots=slots,
+            id_,
+            "h",
+            MODEL,
+            MODEL,
+            "chat",
+            "READY",
+            port=engine.port,
+            key="k",
+            slots=slots,
             device="cpu",
         )
         self.core.roster.workers[id_] = view

@@ -105,7 +105,7 @@ def test_a_model_that_cannot_load_is_answered_from_memory(tmp_path):
 
 
 def test_the_hives_word_on_a_death_is_what_the_client_gets(tmp_path):
-    """"Killed from outside" says more than "the connection broke"."""
+    """ "Killed from outside" says more than "the connection broke"."""
     cut = WHOLE[: WHOLE.index(b'"lo"')]
 
     async def run():
@@ -185,9 +185,7 @@ def test_calls_are_answered_reported_and_cancelled(tmp_path):
             hive.say(control.Done(pull.call, {"name": "x"}))
             assert await call == {"name": "x"} and heard[0].done_bytes == 1
 
-            second = asyncio.ensure_future(
-                here.core.link.call(lambda id_: control.Pull(id_, "y"))
-            )
+            second = asyncio.ensure_future(here.core.link.call(lambda id_: control.Pull(id_, "y")))
             pull = await hive.hear(control.Pull)
             second.cancel()
             assert (await hive.hear(control.CancelCall)).call == pull.call

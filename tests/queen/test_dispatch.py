@@ -328,7 +328,13 @@ def test_connections_to_a_worker_are_kept(tmp_path):
     [
         ("GET", "/nothing", {}, 404, "ROUTE_NOT_FOUND"),
         ("GET", "/v1/chat/completions", {}, 405, "METHOD_NOT_ALLOWED"),
-        ("POST", "/v1/chat/completions", {"content-type": "text/plain"}, 415, "CONTENT_TYPE_REFUSED"),
+        (
+            "POST",
+            "/v1/chat/completions",
+            {"content-type": "text/plain"},
+            415,
+            "CONTENT_TYPE_REFUSED",
+        ),
         ("GET", "/health", {"host": "evil.example"}, 403, "HOST_FORBIDDEN"),
         ("GET", "/health", {"origin": "https://evil.example"}, 403, "ORIGIN_FORBIDDEN"),
         ("POST", "/rbee/shutdown", {"content-type": "application/json"}, 403, "ADMIN_ONLY"),

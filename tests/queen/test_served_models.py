@@ -9,7 +9,9 @@ from rbee.queen.served_models import ServedModels, listing
 from rbee.settings import ModelSettings, Settings
 from rbee.wire.control import ModelView
 
-SMOL = ModelView("smollm2:135m", "smollm2:135m", 1, "sha256:b1", "pypi", 5.0, context_train_tokens=2048)
+SMOL = ModelView(
+    "smollm2:135m", "smollm2:135m", 1, "sha256:b1", "pypi", 5.0, context_train_tokens=2048
+)
 
 
 def directory(**blocks):

@@ -54,8 +54,19 @@ def test_every_wrong_field_is_named_at_once():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"a":' * 70 + b"1" + b"}" * 70,
-             b"[" * 100_000, b'{"model": "m"} x', b'{"model": NaN}']
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"a":' * 70 + b"1" + b"}" * 70,
+        b"[" * 100_000,
+        b'{"model": "m"} x',
+        b'{"model": NaN}',
+    ],
 )
 def test_what_is_no_request_is_refused(body):
     """Rubbish gets INVALID_REQUEST, whatever it is."""

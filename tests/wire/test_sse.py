@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rbee.wire.sse import DONE, EventTooLarge, Splitter, comment, encode
 
-STREAM = b": ping\n\ndata: {\"a\":1}\n\nevent: error\ndata: x\ndata: y\n\n:\n\n" + DONE
+STREAM = b': ping\n\ndata: {"a":1}\n\nevent: error\ndata: x\ndata: y\n\n:\n\n' + DONE
 
 
 @given(st.lists(st.integers(1, len(STREAM) - 1)), st.booleans())

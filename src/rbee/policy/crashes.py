@@ -1,8 +1,6 @@
 """What ended a worker, from its return code, signal, log and the kernel's counters: pure.
 
-The table below holds the engine's own words. Each row was seen on a real engine: its line, the
-build that wrote it and how to make it again stand in `tests/policy/fixtures/engine_log.toml`. The
-engine's last word is always the same ("Failed to init server, please check the input params"), so
+`policy.engine_messages` holds the engine's own words. Its last word is always the same ("Failed to init server, please check the input params"), so
 it is never reported; a log that no row knows gives its last line of an error instead.
 """
 
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbee.errors import RbeeError
+from rbee.policy.engine_messages import ROWS, Row
 
 LINE_CHARACTERS = 300
 """Of a log line in a message; the log has the rest."""
@@ -33,18 +32,6 @@ _SIGNALS = {
 }
 
 
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One message of an engine. `says` may use the groups of `pattern`."""
-
-    name: str
-    pattern: re.Pattern[str]
-    code: str
-    says: str
-
-
 @dataclass(frozen=True, slots=True)
 class Death:
     """Why a worker is gone."""
@@ -61,63 +48,6 @@ class Death:
     def error(self) -> RbeeError:
         """The error to report. Only for a death that nobody asked for."""
         return RbeeError(self.code, **self.facts)
-
-
-def _row(name: str, code: str, pattern: str, says: str) -> Row:
-    return Row(name, re.compile(pattern), code, says)
-
-
-_CORRUPT = "MODEL_CORRUPTED"
-_UNFIT = "MODEL_UNSUPPORTED"
-_MEMORY = "WORKER_OUT_OF_MEMORY"
-_ARGUMENT = "ENGINE_ARGUMENT"
-
-ROWS: tuple[Row, ...] = (
-    _row(
-        "missing file",
-        "MODEL_FILE_MISSING",
-        r"failed to open GGUF file .*\(No such file or directory\)",
-        "its file is not there",
-    ),
-    _row(
-        "unreadable file",
-        _UNFIT,
-        r"failed to open GGUF file .*\((?P<why>[^)]+)\)",
-        "its file cannot be opened: {why}",
-    ),
-    _row("no magic", _CORRUPT, r"failed to read magic", "the file is empty or cannot be read"),
-    _row(
-        "html page",
-        _CORRUPT,
-        r"invalid magic characters: '<",
-        "it is a web page, not a model: the download got an error page",
-    ),
-    _row(
-        "bad magic",
-        _CORRUPT,
-        r"invalid magic characters: '(?P<found>[^']*)'",
-        "it is no GGUF file: it begins with '{found}'",
-    ),
-    _row(
-        "newer format",
-        _UNFIT,
-        r"GGUF file is version (?P<version>\d+) but this software only supports up to version \d+",
-        "its format, GGUF version {version}, is newer than the engine",
-    ),
-    _row(
-        "oldest format",
-        _UNFIT,
-        r"GGUFv1 is no longer supported",
-        "its format, GGUF version 1, is no longer supported; convert it",
-    ),
-    _row("format version", _CORRUPT, r"bad GGUF version: (?P<version>\d+)", "GGUF version {version}"),
-    _row(
-        "byte order",
-        _UNFIT,
-        r"mismatch between the host and model endianness",
-        "it was made for a machine of the other byte order (big-endian)",
-    ),
-)
 
 
 def classify(
@@ -140,7 +70,7 @@ def classify(
     ended: dict[str, Any] = {"returncode": returncode} if signal is None else {"signal": signal}
     if oom_kills > 0 and signal == _SIGKILL:
         line = "the kernel ended it because memory ran out (oom_kill)"
-        return _death(_MEMORY, line, line, model, worker, ended)
+        return _death("WORKER_OUT_OF_MEMORY", line, line, model, worker, ended)
     known = _known(log_tail) if signal != _SIGKILL else None
     if known is not None:
         row, found = known
@@ -149,9 +79,7 @@ def classify(
     line = last_error(log_tail)
     if signal == _SIGKILL:
         return _death("WORKER_KILLED", _SIGNALS[_SIGKILL], line, model, worker, ended)
-    return _death(
-        "WORKER_CRASHED", _how(returncode, signal, line), line, model, worker, ended
-    )
+    return _death("WORKER_CRASHED", _how(returncode, signal, line), line, model, worker, ended)
 
 
 def _known(log_tail: Sequence[str]) -> tuple[Row, re.Match[str]] | None:
@@ -173,7 +101,9 @@ def _how(returncode: int | None, signal: int | None, line: str) -> str:
 
 
 _STAMP = re.compile(r"^\d+\.\d+\.\d+\.\d+ [A-Z] ")
-_ERROR = re.compile(r"^\d+\.\d+\.\d+\.\d+ E |error|failed|terminate called|what\(\):", re.IGNORECASE)
+_ERROR = re.compile(
+    r"^\d+\.\d+\.\d+\.\d+ E |error|failed|terminate called|what\(\):", re.IGNORECASE
+)
 _SAYS_NOTHING = re.compile(
     r"Failed to init server|exiting due to model loading error|failed to load model"
     r"|^(Traceback|  File |    )|common_init_: failed"

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 
 
-class State(str, Enum):
+class State(StrEnum):
     STARTING = "STARTING"
     LOADING = "LOADING"
     READY = "READY"
@@ -35,7 +35,7 @@ class State(str, Enum):
     QUARANTINED = "QUARANTINED"
 
 
-class Event(str, Enum):
+class Event(StrEnum):
     WANTED = "WANTED"
     """Somebody wishes it afresh: what is remembered against it is forgotten."""
     UNWANTED = "UNWANTED"
@@ -66,7 +66,7 @@ class Event(str, Enum):
     """`policy.restart` refuses to start it again."""
 
 
-class Effect(str, Enum):
+class Effect(StrEnum):
     SPAWN = "SPAWN"
     """Start a process, once the one before is reaped."""
     EXTEND = "EXTEND"

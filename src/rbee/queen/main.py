@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 
 from rbee.edge.config_file import load_settings
-from rbee.edge.private_file import write_private
 from rbee.edge.home import Home, default_home
 from rbee.edge.http_server import HttpServer
 from rbee.edge.logs import Log
+from rbee.edge.private_file import write_private
 from rbee.edge.process_table import port_holder, start_time
 from rbee.errors import RbeeError
 from rbee.policy.access import is_loopback

@@ -20,7 +20,9 @@ def ps(core: Core, pid: int) -> dict[str, Any]:
     known = [served.name for served in core.models.all(core.roster.models)]
     return {
         "queen": {"pid": pid, "url": core.url, "version": VERSION},
-        "hives": [] if hive is None else [{"id": hive.hive, "pid": hive.pid, "state": _state(core)}],
+        "hives": []
+        if hive is None
+        else [{"id": hive.hive, "pid": hive.pid, "state": _state(core)}],
         "workers": [_worker(core, worker) for worker in core.roster.workers.values()],
         "queues": {
             name: {"waiting": waiting.get(name, 0), "limit": limit}
@@ -28,9 +30,7 @@ def ps(core: Core, pid: int) -> dict[str, Any]:
         },
         "models_unloaded": [name for name in known if name not in loaded],
         "devices_unusable": [
-            structs.asdict(device)
-            for device in (hive.devices if hive else ())
-            if not device.usable
+            structs.asdict(device) for device in (hive.devices if hive else ()) if not device.usable
         ],
     }
 

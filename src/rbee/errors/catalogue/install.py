@@ -44,6 +44,16 @@ ROWS = (
         facts=("url",),
     ),
     Row(
+        code="CONNECTION_LOST",
+        status=502,
+        exit=255,
+        retry=Retry.LATER,
+        says="The connection to rbee at {url} broke: {problem}.",
+        do="rbee ps   shows whether it runs; rbee doctor   looks for the cause.",
+        means="What has arrived so far is all there is.",
+        facts=("url", "problem"),
+    ),
+    Row(
         code="START_FAILED",
         status=500,
         exit=1,

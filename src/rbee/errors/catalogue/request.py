@@ -90,7 +90,7 @@ ROWS = (
         exit=1,
         retry=Retry.NEVER,
         says="The Host {host} is not one that rbee answers to.",
-        do='Use http://127.0.0.1:PORT, or add the name to origins = [...] in rbee.toml.',
+        do="Use http://127.0.0.1:PORT, or add the name to origins = [...] in rbee.toml.",
         means="Nothing was run. This guards against web pages that rebind their DNS name.",
         facts=("host",),
     ),

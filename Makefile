@@ -1,0 +1,56 @@
+# Everything here sets itself up; it needs python3 (3.11+) with venv, and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types unit bdd bench docs clean
+
+help:
+	@echo 'make demo    sets itself up, fetches a 94 MiB model, streams an answer'
+	@echo 'make test    every test, the real faults included'
+	@echo 'make bench   rbee against the bare engine, as ratios'
+	@echo 'make lint | types | unit | bdd | format | docs | clean'
+
+$(BIN)/rbee: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.tests: $(BIN)/rbee pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: $(BIN)/rbee
+	@scripts/demo $(BIN)/rbee
+
+test: $(VENV)/.tests
+	@scripts/test $(BIN)
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.tests
+	$(BIN)/mypy
+
+unit: $(VENV)/.tests
+	$(BIN)/python -m pytest -q -n 2 tests
+
+bdd: $(VENV)/.tests
+	$(BIN)/python -m pytest -q -n 2 -m 'not serial' test-harness/bdd
+	$(BIN)/python -m pytest -q -n 0 -m serial test-harness/bdd
+
+format: $(VENV)/.tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.tests
+	$(BIN)/python scripts/generate_docs
+
+bench: $(VENV)/.tests
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
