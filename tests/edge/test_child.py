@@ -148,10 +148,9 @@ def test_who_ignores_sigterm_is_killed_after_the_limit(tmp_path: Path) -> None:
 def test_a_process_of_an_earlier_life_is_found_and_awaited(tmp_path: Path) -> None:
     """A process that we did not start can be waited for; its code is not to be had."""
 
+    stranger = subprocess.Popen(_python("import time; time.sleep(600)"), start_new_session=True)
+
     async def run() -> Exit:
-        stranger = subprocess.Popen(
-            _python("import time; time.sleep(600)"), start_new_session=True
-        )
         try:
             child = find(stranger.pid, start_time(stranger.pid) or 0.0)
             assert child is not None

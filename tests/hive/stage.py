@@ -166,7 +166,7 @@ class Stage:
         return await self.until(one)
 
     def story(self) -> str:
-        return f"heard {self.heard[-12:]}\nlog {self.hive_log()[-4000:]}"
+        return "\n".join(map(_brief, self.heard[-20:])) + "\n" + self.hive_log()[-4000:]
 
     def leavings(self) -> list[str]:
         """Folders of workers and sockets that are still there."""
@@ -185,6 +185,13 @@ class Stage:
                 os.killpg(found[2].pid, signal.SIGKILL)
         if self._server is not None:
             self._server.close()
+
+
+def _brief(message: control.FromHive) -> str:
+    if isinstance(message, control.WorkerChanged):
+        worker = message.worker
+        return f"{worker.id} {worker.state} pid {worker.pid} {worker.progress} {worker.problem}"
+    return str(message)
 
 
 @asynccontextmanager

@@ -55,6 +55,7 @@ async def _leave(scene: Stage) -> None:
     scene.say(control.Leave(5.0))
     assert await scene.exit_code(scene.hives[-1]) == 0
     assert scene.leavings() == []
+    assert "mistake" not in scene.hive_log() and "failed" not in scene.hive_log()
     assert not [pid for pid in pids if group_members(pid)]
 
 

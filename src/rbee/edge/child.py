@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +62,8 @@ class Child:
         """SIGTERM to the group, SIGKILL after `term_s`; returns when nobody of it is left."""
         self.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + term_s
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self.wait(), term_s)
-        except TimeoutError:
-            pass
         while time.monotonic() < deadline and group_members(self.pid):
             await asyncio.sleep(_POLL_S)
         await self.kill()

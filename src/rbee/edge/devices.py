@@ -21,7 +21,9 @@ _VENDORS = {"0x1002": ("rocm", "AMD GPU"), "0x8086": ("vulkan", "Intel GPU")}
 _DISPLAY_CLASS = "0x03"
 
 
-def all_devices(offered: Sequence[Device], drm: Path = _DRM, kfd: Path = _KFD) -> tuple[Device, ...]:
+def all_devices(
+    offered: Sequence[Device], drm: Path = _DRM, kfd: Path = _KFD
+) -> tuple[Device, ...]:
     """The engine's devices, then the GPUs that it cannot use."""
     kinds = {device.id.partition(":")[0] for device in offered}
     if kinds - {"cpu"}:

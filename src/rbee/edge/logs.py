@@ -11,6 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_METHODS = {number: name for name, number in LEVELS.items()}
 
 _SECRET_NAMES = ("key", "token", "secret", "password", "authorization", "prompt", "messages")
 _HIDDEN = "***"
@@ -84,8 +85,6 @@ def _open(process: str) -> Any:
 class _Levelled:
     """Calls the method of a level by its number."""
 
-    _METHODS = {10: "debug", 20: "info", 30: "warning", 40: "error"}
-
     def __init__(self, logger: Any) -> None:
         self._logger = logger
 
@@ -93,4 +92,4 @@ class _Levelled:
         return _Levelled(self._logger.bind(**facts))
 
     def log(self, level: int, event: str, **facts: Any) -> None:
-        getattr(self._logger, self._METHODS[level])(event, **facts)
+        getattr(self._logger, _METHODS[level])(event, **facts)

@@ -111,7 +111,11 @@ def port_holder(port: int) -> str:
     """` (pid 812, nginx)`, as far as this user may see it; else nothing."""
     try:
         for one in psutil.net_connections("tcp"):
-            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+            if (
+                one.status == psutil.CONN_LISTEN
+                and getattr(one.laddr, "port", 0) == port
+                and one.pid
+            ):
                 return f" (pid {one.pid}, {psutil.Process(one.pid).name()})"
     except psutil.Error:
         return ""

@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -88,7 +89,7 @@ def _write_hive_file(home: Home) -> None:
     os.replace(fresh, home.hive_file)
 
 
-def _logging(log: Log) -> "asyncio.events._ExceptionHandler":
+def _logging(log: Log) -> Callable[[asyncio.AbstractEventLoop, dict[str, object]], None]:
     """A mistake in a callback is logged; the hive goes on for everybody else."""
 
     def handle(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

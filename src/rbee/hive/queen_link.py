@@ -21,7 +21,7 @@ _LONGEST_PAUSE_S = 1.0
 
 
 class QueenLink:
-    """One connection at a time. `hello` tells all anew; `hear` gets every message, Welcome first."""
+    """One connection at a time. `hello` tells all; `hear` gets every message, Welcome first."""
 
     def __init__(
         self,

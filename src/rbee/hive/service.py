@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rbee.edge.home import Home
 from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
@@ -147,10 +149,19 @@ class Hive:
         while True:
             await asyncio.sleep(_TICK_S)
             ticks += 1
-            self.roster.tick()
-            if ticks % _MEASURE_TICKS == 0:
-                self._measure()
-            self._look_at_engine(quiet=ticks >= _QUIET_AFTER_TICKS)
+            with self._mistakes_logged():
+                self.roster.tick()
+                if ticks % _MEASURE_TICKS == 0:
+                    self._measure()
+                self._look_at_engine(quiet=ticks >= _QUIET_AFTER_TICKS)
+
+    @contextmanager
+    def _mistakes_logged(self) -> Iterator[None]:
+        """A mistake of ours about one worker must not end the hive, and with it all the others."""
+        try:
+            yield
+        except Exception as error:
+            self._log.error("a mistake of the hive", problem=repr(error))
 
     def _measure(self) -> None:
         for owner in self.roster.owners():
@@ -188,6 +199,10 @@ class Hive:
         )
 
     def _hear(self, message: control.ToHive) -> None:
+        with self._mistakes_logged():
+            self._obey(message)
+
+    def _obey(self, message: control.ToHive) -> None:
         match message:
             case control.Welcome(wishes=wishes):
                 self._welcome(wishes)

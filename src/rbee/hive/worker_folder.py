@@ -1,9 +1,9 @@
 """The folder of one worker process under `run/workers/`: what its hive and the next hive need.
 
-    spec.json   what the process was told to run (0600; wire.lifeline)
-    key         its API key (0600), so that the next hive can take it back
-    birth.json  pid, start time and wish: proof of which process it is
-    log         its stdout and stderr; `log.old` is the part that was cut off when it grew too large
+spec.json   what the process was told to run (0600; wire.lifeline)
+key         its API key (0600), so that the next hive can take it back
+birth.json  pid, start time and wish: proof of which process it is
+log         its stdout and stderr; `log.old` is the part that was cut off when it grew too large
 """
 
 from __future__ import annotations

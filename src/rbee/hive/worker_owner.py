@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from rbee.errors import RbeeError
 from rbee.hive.death import cause_of_death
@@ -221,7 +221,7 @@ class WorkerOwner:
     def _finish(self) -> None:
         self._task(self._end())
 
-    _effects: dict[Effect, Callable[[WorkerOwner], None]] = {
+    _effects: ClassVar[dict[Effect, Callable[[WorkerOwner], None]]] = {
         Effect.SPAWN: _spawn,
         Effect.EXTEND: _extend,
         Effect.STOP: _stop,

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from rbee.edge import child as children
@@ -134,10 +135,8 @@ class WorkerRun:
         self._stopping = True
         if self._channel is not None:
             self._channel.send(lifeline.encode(lifeline.Stop()))
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self.child.wait(), _STOP_GRACE_S)
-            except TimeoutError:
-                pass
         await self.child.end(term_s)
 
     async def kill(self) -> None:

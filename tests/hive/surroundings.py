@@ -1,0 +1,72 @@
+"""A machine on which no process can be started: owners and rosters without workers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from rbee.errors import RbeeError
+from rbee.hive.roster import Roster
+from rbee.hive.wish_plan import Plan
+from rbee.hive.worker_owner import WorkerOwner
+from rbee.policy import restart
+from rbee.settings import Settings, Timing
+from rbee.wire.control import ModelWish, Problem
+
+
+class NoMachine:
+    """Surroundings of owners: `prepare` waits for ever, or raises what the test put there."""
+
+    def __init__(self, folder: Path, **times: float) -> None:
+        self.hive_id = "here"
+        self.settings = Settings(home=str(folder), timing=Timing(restart_first_s=0.01, **times))
+        self.workers = folder / "workers"
+        self.kept_logs = folder / "kept"
+        self.lifeline = folder / "hive.sock"
+        self.refusal: RbeeError | None = None
+        self.prepared = 0
+        self.ids = 0
+        self.deaths: list[tuple[str, restart.Verdict]] = []
+        self.told: list[str] = []
+        self.unservable: list[tuple[str, str]] = []
+        self.print: object = "as it was"
+        self.roster = Roster(
+            lambda wish, restarts: WorkerOwner(wish, self, restarts=restarts),
+            lambda wish, problem: self.unservable.append((wish.name, problem.code)),
+            lambda wish: self.print,
+        )
+
+    def next_worker_id(self) -> str:
+        self.ids += 1
+        return f"w{self.ids}"
+
+    async def prepare(self, wish: ModelWish) -> Plan:
+        self.prepared += 1
+        if self.refusal is None:
+            await asyncio.Event().wait()
+        assert self.refusal is not None
+        raise self.refusal
+
+    async def probe(self, port: int) -> bool:
+        return False
+
+    def changed(self, owner: WorkerOwner) -> None:
+        self.told.append(f"{owner.id} {owner.state.value}")
+
+    def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None:
+        self.told.append(f"{old_id} replaced")
+
+    def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None:
+        self.deaths.append((problem.code, verdict))
+        if not isinstance(verdict, restart.Again):
+            self.roster.failed_lastingly(owner, owner.problem or problem)
+
+    def leaked(self, owner: WorkerOwner, what: str) -> None:
+        raise AssertionError(what)
+
+    def finished(self, owner: WorkerOwner) -> None:
+        self.roster.finished(owner)
+        self.told.append(f"{owner.id} gone")
+
+    def queen_listens(self) -> bool:
+        return True

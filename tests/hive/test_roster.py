@@ -1,0 +1,198 @@
+"""Promises about wishes: as many workers as wished, equal wishes change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rbee.errors import RbeeError
+from rbee.hive.roster import MIN_STAY_S
+from rbee.policy.worker_life import Event, State
+from rbee.wire.control import ModelWish
+from tests.hive.surroundings import NoMachine
+
+WISH = ModelWish("m", "m:1", keep_alive_s=0.05)
+CORRUPTED = RbeeError("MODEL_CORRUPTED", model="m", problem="it is short")
+
+
+def _run(tmp_path: Path, story: Callable[[NoMachine], Awaitable[None]]) -> None:
+    async def run() -> None:
+        await story(NoMachine(tmp_path))
+
+    asyncio.run(run())
+
+
+async def _until(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not check():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+def _ids(machine: NoMachine) -> list[str]:
+    return [owner.id for owner in machine.roster.owners()]
+
+
+def test_as_many_workers_as_wished(tmp_path: Path) -> None:
+    """Replicas are started, more are added, fewer let the last ones go."""
+
+    async def story(machine: NoMachine) -> None:
+        roster = machine.roster
+        roster.want(msgspec.structs.replace(WISH, replicas=2))
+        assert _ids(machine) == ["w1", "w2"]
+        roster.want(msgspec.structs.replace(WISH, replicas=3))
+        assert _ids(machine) == ["w1", "w2", "w3"]
+        roster.want(WISH)
+        await _until(lambda: _ids(machine) == ["w1"])
+
+    _run(tmp_path, story)
+
+
+def test_an_equal_wish_changes_nothing(tmp_path: Path) -> None:
+    """Wanting the same again starts nothing and stops nothing."""
+
+    async def story(machine: NoMachine) -> None:
+        for _ in range(5):
+            machine.roster.want(WISH)
+            machine.roster.welcome((WISH,))
+        assert _ids(machine) == ["w1"]
+        assert machine.told == ["w1 STARTING"]
+
+    _run(tmp_path, story)
+
+
+def test_a_changed_wish_drains_the_old_and_starts_new(tmp_path: Path) -> None:
+    """Another context is another worker; other models are not touched."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.roster.want(WISH)
+        machine.roster.want(ModelWish("other", "o:1"))
+        machine.roster.want(msgspec.structs.replace(WISH, ctx=64))
+        assert sorted(_ids(machine)) == ["w1", "w2", "w3"]
+        await _until(lambda: sorted(_ids(machine)) == ["w2", "w3"])
+
+    _run(tmp_path, story)
+
+
+def test_the_welcome_is_the_whole_truth(tmp_path: Path) -> None:
+    """What a queen does not name ends, what she names begins."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.roster.want(WISH)
+        machine.roster.want(msgspec.structs.replace(WISH, mode="embedding"))
+        machine.roster.welcome((ModelWish("other", "o:1"),))
+        await _until(lambda: _ids(machine) == ["w3"])
+
+    _run(tmp_path, story)
+
+
+def test_unwanting_a_model_ends_all_its_modes(tmp_path: Path) -> None:
+    """An empty mode means every mode; a named one only that."""
+
+    async def story(machine: NoMachine) -> None:
+        for mode in ("chat", "embedding"):
+            machine.roster.want(msgspec.structs.replace(WISH, mode=mode))
+        machine.roster.unwant("m", "embedding")
+        await _until(lambda: _ids(machine) == ["w1"])
+        machine.roster.unwant("nobody")
+        machine.roster.unwant("m")
+        await _until(lambda: _ids(machine) == [])
+
+    _run(tmp_path, story)
+
+
+def test_a_lasting_failure_is_remembered_until_something_changes(tmp_path: Path) -> None:
+    """A damaged file is looked at once; whoever asks again is told from memory."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.refusal = CORRUPTED
+        machine.roster.want(WISH)
+        await _until(lambda: bool(machine.unservable))
+        for _ in range(3):
+            machine.roster.want(WISH)
+            machine.roster.tick()
+        assert machine.unservable == [("m", "MODEL_CORRUPTED")] * 4
+        assert machine.prepared == 1
+        machine.print = "another file"
+        machine.refusal = None
+        machine.roster.tick()
+        await _until(lambda: machine.prepared == 2)
+        assert machine.told[-2:] == ["w1 replaced", "w2 STARTING"]
+
+    _run(tmp_path, story)
+
+
+def test_a_fresh_wish_forgets(tmp_path: Path) -> None:
+    """Serving it by hand tries again at once."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.refusal = CORRUPTED
+        machine.roster.want(WISH)
+        await _until(lambda: bool(machine.unservable))
+        machine.roster.want(WISH, fresh=True)
+        await _until(lambda: machine.prepared == 2)
+
+    _run(tmp_path, story)
+
+
+def test_five_crashes_are_a_quarantine(tmp_path: Path) -> None:
+    """A worker that cannot be started for another reason is tried five times."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.refusal = RbeeError("WORKER_CRASHED", model="m", worker="w", cause="no memory")
+        machine.roster.want(WISH)
+        await _until(lambda: machine.unservable == [("m", "WORKER_QUARANTINED")])
+        (owner,) = machine.roster.owners()
+        await _until(lambda: owner.state is State.QUARANTINED)
+        assert machine.prepared == 5
+        assert owner.problem is not None and "no memory" in owner.problem.message
+
+    _run(tmp_path, story)
+
+
+def test_idle_workers_unload_and_their_wish_is_dropped(tmp_path: Path) -> None:
+    """After keep_alive without an answer a worker drains; one that served nobody stays longer."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.roster.want(WISH)
+        (owner,) = machine.roster.owners()
+        owner.tell(Event.LISTENING)
+        owner.idle_since -= MIN_STAY_S - 1
+        machine.roster.tick()
+        assert owner.state is State.READY
+        owner.heard_busy(1)
+        owner.heard_busy(0)
+        machine.roster.tick()
+        assert owner.state is State.READY
+        owner.idle_since -= WISH.keep_alive_s
+        machine.roster.tick()
+        assert owner.state is State.DRAINING
+        machine.roster.want(WISH)
+        assert len(_ids(machine)) == 2
+
+    _run(tmp_path, story)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_leaving_ends_everything_and_starts_nothing(tmp_path: Path, at_once: bool) -> None:
+    """Once it leaves, no wish brings a worker any more."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.refusal = CORRUPTED
+        machine.roster.want(WISH)
+        await _until(lambda: bool(machine.unservable))
+        machine.refusal = None
+        machine.roster.want(ModelWish("other", "o:1"))
+        if at_once:
+            machine.roster.stop_now()
+        else:
+            machine.roster.leave()
+        machine.roster.want(WISH)
+        await _until(lambda: _ids(machine) == [])
+
+    _run(tmp_path, story)
