@@ -1,7 +1,8 @@
 """What ended a worker, from its return code, signal, log and the kernel's counters: pure.
 
-`policy.engine_messages` holds the engine's own words. Its last word is always the same ("Failed to init server, please check the input params"), so
-it is never reported; a log that no row knows gives its last line of an error instead.
+`policy.engine_messages` holds the engine's own words. Its last word is always the same ("Failed to
+init server, please check the input params"), so that one is never reported; a log that no row knows
+gives its last line of an error instead.
 """
 
 from __future__ import annotations

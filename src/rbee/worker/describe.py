@@ -65,7 +65,13 @@ def binary_build(path: str) -> str:
 
 def ask_about(engine_path: str) -> EngineView:
     """The same as `--describe`, in a process of its own: a driver that crashes is survived."""
-    argv = [sys.executable, "-m", "rbee.worker", "--describe", *([engine_path] if engine_path else [])]
+    argv = [
+        sys.executable,
+        "-m",
+        "rbee.worker",
+        "--describe",
+        *([engine_path] if engine_path else []),
+    ]
     kind = "llama-server" if engine_path else "llama-cpp"
     try:
         done = subprocess.run(
@@ -73,7 +79,9 @@ def ask_about(engine_path: str) -> EngineView:
         )
         return msgspec.json.decode(done.stdout, type=EngineView)
     except (OSError, subprocess.TimeoutExpired, msgspec.DecodeError) as exc:
-        return EngineView(kind=kind, build="", path=engine_path, problem=f"it did not answer: {exc}")
+        return EngineView(
+            kind=kind, build="", path=engine_path, problem=f"it did not answer: {exc}"
+        )
 
 
 def describe_binary(path: str) -> EngineView:

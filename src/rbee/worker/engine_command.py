@@ -60,6 +60,9 @@ def engine_command(
 ) -> EngineCommand:
     """The engine of this spec. `pooling`: how an embedding worker makes one vector of many.
 
+    An engine that aborts starts a debugger for its backtrace where there is one, and hangs on it
+    for more than 5 s (measured): that is switched off.
+
     Raises ENGINE_ARGUMENT for a flag that rbee sets itself.
     """
     refuse_reserved(spec)
@@ -68,6 +71,7 @@ def engine_command(
         for name, value in environment.items()
         if not name.startswith("LLAMA_ARG_") and name not in (KEY_VARIABLE, _ENGINE_KEY_VARIABLE)
     }
+    kept["GGML_NO_BACKTRACE"] = "1"
     key = environment.get(KEY_VARIABLE, "")
     if spec.engine == "llama-server":
         return EngineCommand(_llama_server(spec, pooling), {**kept, _ENGINE_KEY_VARIABLE: key})
