@@ -58,7 +58,7 @@ class CatalogueError(Exception):
 class RbeeError(Exception):
     """Something that went wrong, with a code of the catalogue and the facts of its row."""
 
-    def __init__(self, code: str, **facts: Any) -> None:
+    def __init__(self, code: str, /, **facts: Any) -> None:
         row = _rows().get(code)
         if row is None:
             raise CatalogueError(f"{code} is not in the catalogue")

@@ -1,4 +1,4 @@
-"""Configuration: the person's TOML, `RBEE_*` and flags become `Settings`, each value with its origin.
+"""Configuration: TOML, `RBEE_*` and flags become `Settings`, each value with its origin.
 
 Order: flag > environment > TOML > engine chosen by `rbee engine use` > default. Every key is
 optional; an unknown one fails with the nearest name. Pure: texts in, values out.
@@ -221,7 +221,7 @@ class _Layers:
 
 
 def _variables() -> Mapping[str, tuple[str, Key]]:
-    """`RBEE_X` → the place that it sets: by the TOML's name, and by the field's name in settings."""
+    """`RBEE_X` → the place that it sets; spelt as in the TOML, or as the field in `settings`."""
     found: dict[str, tuple[str, Key]] = {
         "RBEE_HOST": ("host", Key("host", kinds.name)),
         "RBEE_PORT": ("port", Key("port", kinds.whole(0, 65535))),

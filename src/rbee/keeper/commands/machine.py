@@ -1,0 +1,95 @@
+"""`rbee ps`: what runs, where, and how busy it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rbee.errors import human_bytes
+from rbee.keeper.connection import checked
+from rbee.keeper.parsing import Parser
+from rbee.keeper.render import Screen, duration, put, table
+
+_HEAD = (
+    *("MODEL", "WORKER", "RUNS ON", "STATE", "BUSY", "WAIT", "TOK/S", "CTX", "MEMORY", "UNLOADS"),
+)
+_RIGHT = (4, 5, 6, 7, 8)
+
+
+def run(command: str, arguments: Sequence[str]) -> int:
+    asked = Parser("ps", "What runs, where, and how busy it is.").parse(arguments)
+    found = checked(asked.url).get("/rbee/ps")
+    if asked.json:
+        put(found)
+        return 0
+    screen = Screen.on(sys.stderr)
+    rows = [worker_row(one, found["queues"]) for one in found["workers"]]
+    for name in found["models_unloaded"]:
+        waiting = found["queues"].get(name, {}).get("waiting", 0)
+        rows.append([name, "–", "–", "unloaded", "", str(waiting), "", "", "", "loads when asked"])
+    print(table(_HEAD, rows, right=_RIGHT) if rows else "No model is stored or loaded.")
+    for line in remarks(found, screen):
+        print(line)
+    return 0
+
+
+def worker_row(worker: Mapping[str, Any], queues: Mapping[str, Any]) -> list[str]:
+    """One worker as cells."""
+    rate = worker.get("tokens_per_s")
+    memory = worker.get("memory_bytes")
+    mode = "" if worker.get("mode", "chat") == "chat" else f" ({worker['mode']})"
+    return [
+        f"{worker['model']}{mode}",
+        str(worker["id"]),
+        str(worker["device"] or "–"),
+        _state(worker),
+        f"{worker['busy']}/{worker['slots']}" if worker["slots"] else "–",
+        str(queues.get(worker["model"], {}).get("waiting", 0)),
+        f"{rate:.0f}" if rate else "–",
+        str(worker.get("context_tokens") or "–"),
+        human_bytes(int(memory)) if memory else "–",
+        _unloads(worker),
+    ]
+
+
+def _state(worker: Mapping[str, Any]) -> str:
+    state = str(worker["state"]).lower().replace("_", " ")
+    share = worker.get("progress")
+    if state == "loading" and share:
+        return f"loading {float(share) * 100:.0f} %"
+    return f"{state}, degraded" if worker["degraded"] and state in ("ready", "busy") else state
+
+
+def _unloads(worker: Mapping[str, Any]) -> str:
+    if worker["state"] not in ("READY", "BUSY"):
+        return "–"
+    left_s = worker.get("unloads_in_s")
+    if left_s is None:
+        return "never" if worker["state"] == "READY" else "–"
+    return f"in {duration(float(left_s))}"
+
+
+def remarks(found: Mapping[str, Any], screen: Screen) -> list[str]:
+    """What works, but not as asked; and the sum."""
+    lines = [""]
+    mark = screen.marks
+    for one in found["workers"]:
+        if one["degraded"]:
+            lines.append(f"{mark.other} {one['model']} ({one['id']}): {one['degraded']}")
+        if one.get("problem"):
+            told = one.get("problem_message") or one["problem"]
+            retry_s = one.get("retry_in_s")
+            again = f"; next try in {duration(retry_s)}" if retry_s else ""
+            then = f" {mark.then} rbee explain {one['problem']}"
+            lines.append(f"{mark.failed} {one['model']} ({one['id']}): {told}{again}{then}")
+    for device in found.get("devices_unusable", ()):
+        then = f" {mark.then} {device['advice']}" if device["advice"] else ""
+        lines.append(f"{mark.other} {device['name']} cannot be used by this engine{then}")
+    for machine in found["hives"]:
+        if machine["state"] != "connected":
+            lines.append(f"{mark.failed} machine {machine['id']} does not answer; rbee restarts it")
+    waiting = sum(queue["waiting"] for queue in found["queues"].values())
+    memory = sum(int(one.get("memory_bytes") or 0) for one in found["workers"])
+    lines.append(f"{human_bytes(memory)} used · {waiting} waiting · {found['queen']['url']}")
+    return lines

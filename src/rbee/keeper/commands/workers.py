@@ -1,0 +1,73 @@
+"""`rbee workers`: list, logs, shutdown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from rbee.errors import RbeeError
+from rbee.keeper.connection import checked
+from rbee.keeper.parsing import Parser, count_flag, verbs
+from rbee.keeper.render import Screen, put, safe, table
+
+
+def run(command: str, arguments: Sequence[str]) -> int:
+    does = {"list": _list, "logs": _logs, "shutdown": _shutdown}
+    verb, rest = verbs(command, arguments, does)
+    return does[verb](rest)
+
+
+def _list(arguments: Sequence[str]) -> int:
+    asked = Parser("workers list", "Worker processes, with their engines.").parse(arguments)
+    found = checked(asked.url).get("/rbee/ps")["workers"]
+    if asked.json:
+        for one in found:
+            put(one)
+        return 0
+    rows = [
+        [
+            str(one["id"]),
+            str(one["model"]),
+            str(one["state"]).lower(),
+            str(one["pid"] or "–"),
+            str(one["port"] or "–"),
+            f"{one.get('engine', '')} {one.get('build', '')}".strip() or "–",
+            str(one["restarts"]),
+            str(one.get("problem") or "–"),
+        ]
+        for one in found
+    ]
+    head = ("WORKER", "MODEL", "STATE", "PID", "PORT", "ENGINE", "RESTARTS", "PROBLEM")
+    print(table(head, rows, right=(3, 4, 6)) if rows else "No worker runs.")
+    return 0
+
+
+def _logs(arguments: Sequence[str]) -> int:
+    parser = Parser("workers logs", "The last lines that a worker's engine wrote.")
+    parser.add_argument("worker", metavar="WORKER")
+    parser.add_argument("--lines", type=count_flag, default=100, metavar="N")
+    asked = parser.parse(arguments)
+    path = f"/rbee/workers/{quote(asked.worker, safe='')}/logs?lines={min(asked.lines, 999_999)}"
+    for line in checked(asked.url).get(path)["lines"]:
+        if asked.json:
+            put({"line": line})
+        else:
+            print(safe(line) if sys.stdout.isatty() else line)
+    return 0
+
+
+def _shutdown(arguments: Sequence[str]) -> int:
+    parser = Parser("workers shutdown", "End one worker; a model that is served gets a new one.")
+    parser.add_argument("worker", metavar="WORKER")
+    asked = parser.parse(arguments)
+    connection = checked(asked.url)
+    known = [str(one["id"]) for one in connection.get("/rbee/ps")["workers"]]
+    if asked.worker not in known:
+        raise RbeeError("WORKER_NOT_FOUND", worker=asked.worker[:100])
+    stopped = connection.post("/rbee/stop", {"worker": asked.worker})["stopped"]
+    if asked.json:
+        put({"stopped": stopped})
+    else:
+        Screen.on(sys.stderr).mark("done", f"stopped {', '.join(stopped)}")
+    return 0

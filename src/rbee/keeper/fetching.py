@@ -1,0 +1,74 @@
+"""Has a model fetched by rbee, with progress on the screen."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rbee.errors import human_bytes
+from rbee.keeper.connection import Connection
+from rbee.keeper.render import Screen, duration, progress
+
+_PHASES = {"resolving": "looking it up", "verifying": "verifying", "unpacking": "unpacking"}
+
+
+def is_path(model: str) -> bool:
+    """Whether a person means a file: `./x.gguf`, `~/x.gguf`, `/x/y.gguf`, `x.gguf`."""
+    return model.startswith(("/", "./", "../", "~")) or (
+        model.endswith(".gguf") and "://" not in model and not model.startswith("pypi:")
+    )
+
+
+def full_name(model: str) -> str:
+    """A path as rbee must see it, which runs in another folder; other names as they are."""
+    if not is_path(model):
+        return model
+    return os.path.abspath(Path(model).expanduser())
+
+
+def fetch(connection: Connection, model: str, screen: Screen) -> dict[str, Any]:
+    """The stored model, fetched if it was not here. Ctrl-C hangs up, which stops the fetching.
+
+    Raises MODEL_NOT_FOUND, SOURCE_…, DISK_…, MODEL_CORRUPTED as rbee says.
+    """
+    name = full_name(model)
+    begun_at = time.monotonic()
+    shown: dict[str, Any] = {"phase": "resolving", "done_bytes": 0, "total_bytes": 0}
+
+    def draw() -> None:
+        elapsed_s = time.monotonic() - begun_at
+        screen.live(f"pull {shown['phase']}", _words(model, shown, elapsed_s, bar=screen.terminal))
+
+    lines = connection.lines("POST", "/rbee/models/pull", {"name": name}, on_tick=draw)
+    try:
+        for line in lines:
+            if "progress" in line:
+                shown = line["progress"]
+                screen.fact({"progress": shown, "model": model})
+                draw()
+            elif "done" in line:
+                screen.clear()
+                return dict(line["done"])
+    finally:
+        lines.close()  # type: ignore[attr-defined]
+    raise connection.lost(ValueError())
+
+
+def described(view: Mapping[str, Any], took_s: float) -> str:
+    """`smollm2:135m   93.8 MiB in 8.9 s, sha256 verified`."""
+    size = human_bytes(int(view["size_bytes"]))
+    took = f" in {duration(took_s)}" if took_s >= 0.3 else ""
+    linked = str(view["source"]).startswith(("file:", "/"))
+    checked = "linked, not copied" if linked else "sha256 verified"
+    return f"{view['name']}   {size}{took}, {checked}"
+
+
+def _words(model: str, shown: Mapping[str, Any], elapsed_s: float, *, bar: bool) -> str:
+    phase = str(shown["phase"])
+    if phase in _PHASES and not shown["done_bytes"]:
+        return f"{model}   {_PHASES[phase]}"
+    words = progress(model, int(shown["done_bytes"]), int(shown["total_bytes"]), elapsed_s, bar=bar)
+    return f"{words}   {_PHASES[phase]}" if phase in _PHASES else words

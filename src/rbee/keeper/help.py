@@ -1,0 +1,47 @@
+"""The help that needs no parser: printed before anything else is imported."""
+
+COMMANDS = {
+    "infer": "infer",
+    "chat": "chat",
+    "up": "running",
+    "down": "running",
+    "serve": "serving",
+    "stop": "serving",
+    "ps": "machine",
+    "models": "models",
+    "workers": "workers",
+    "engine": "engine",
+    "logs": "logs",
+    "events": "events",
+    "explain": "explain",
+    "doctor": "doctor",
+    "config": "config",
+    "version": "version",
+}
+"""Each command and the file in `keeper/commands` that runs it."""
+
+HELP = """\
+rbee runs large language models on this machine and keeps them running.
+
+  rbee infer -m smollm2:135m -p "Why is the sky blue?"
+
+Ask
+  infer     answer one prompt; starts rbee and fetches the model if needed
+  chat      talk with a model
+
+Run
+  up        start rbee                       down      stop it and all it started
+  serve     keep a model loaded              stop      unload a model or a worker
+  ps        what runs, where, how busy
+
+Look after
+  models    list, pull, show, rm             workers   list, logs, shutdown
+  engine    list, use                        config    show, check
+  logs      what rbee wrote                  events    faults, and what was done about them
+  doctor    find what is wrong here          explain   what an error code means
+  version
+
+Every command: --help, --json, --url http://HOST:PORT (or RBEE_URL; RBEE_KEY for a key).
+State lives in RBEE_HOME. Exit codes: 0 ok, 1 error, 2 usage, 124 timeout, 130 interrupted,
+137 worker killed or out of memory, 255 rbee cannot be reached.
+"""
