@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from rbee.edge.http_server import Exchange, HttpServer, Request
-from rbee.settings import Bounds, Timing
 from tests.edge.conftest import RunLoop
 from tests.http_talk import Talk, answers, ask, until
 from tests.malformed_http import MALFORMED, SMALL
+
+from rbee.edge.http_server import Exchange, HttpServer, Request
+from rbee.settings import Bounds, Timing
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -226,6 +226,17 @@ class TestAnswers:
                 )
                 found = await ask(house.port, data + GET_CLOSE)
                 assert [answer.body for answer in found] == [b"abc", b"/"]
+
+        run_loop(story())
+
+    def test_many_upgrades_at_once(self, run_loop: RunLoop) -> None:
+        """A pipeline of nothing but upgrade offers is answered too."""
+
+        async def story() -> None:
+            async with serving() as house:
+                offer = b"GET / HTTP/1.1\r\nHost:a\r\nUpgrade:x\r\nConnection:upgrade\r\n\r\n"
+                found = await ask(house.port, offer * 400 + GET_CLOSE)
+                assert [answer.status for answer in found] == [200] * 401
 
         run_loop(story())
 
@@ -511,6 +522,21 @@ class TestHangUps:
                 exchange.finish()
                 [answer] = answers(head + b"0" + await talk.rest())
                 assert answer.body == b"all"
+
+        run_loop(story())
+
+    def test_half_closed_with_a_full_pipeline(self, run_loop: RunLoop) -> None:
+        """Whoever sends many requests, closes the sending side and waits gets every answer, though
+        the end was seen by looking before all requests had been read."""
+
+        async def story() -> None:
+            async with serving(timing=QUICK) as house:
+                talk, exchange = await house.hold(_hold() + GET * 3000)
+                talk.shut()
+                await house.sweeps(4)
+                exchange.respond(200, [], b"first")
+                found = answers(await talk.rest())
+                assert [answer.body for answer in found] == [b"first"] + [b"/"] * 3000
 
         run_loop(story())
 

@@ -1,8 +1,9 @@
 """HTTP/1.1 to engines: connections kept and used again, no task or future per chunk, no retries.
 
 The one thing done twice: a kept connection that the engine closed before it sent any byte of the
-answer is replaced by a fresh one, once. That is how HTTP/1.1 servers end idle connections (cpp-httplib
-after 5 s or 100 requests), and no caller could tell. All other retries are the caller's.
+answer is replaced by a fresh one, once. That is how HTTP/1.1 servers end idle connections
+(cpp-httplib after 5 s or 100 requests), and no caller could tell. All other retries are the
+caller's.
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
 """One client connection: requests in order, one answer at a time, bounds on everything.
 
-Bytes are fed to the reader in slices, and no further than one complete request behind the one being
-answered; the rest waits unread (`_held`), with reading paused. So a client that pipelines costs at
-most what it pays for, and answers leave strictly in order. An answer also waits until the client has
-taken the last one.
+Bytes are fed to the reader in slices, and no further than one complete request behind the one
+being answered; the rest waits (`_held`, and in the kernel), with reading paused. So a client that
+pipelines costs little, and answers leave strictly in order. The next request is not begun before
+the client has taken most of the last answer.
 
 **A client that says nothing more (FIN) may have left, or may only have closed its sending side and
 wait for the answer (`nc -N`).** TCP shows both alike; only a write tells: it brings back a reset if
 nobody is there. So at FIN we send at once a few bytes of the answer that are certain whatever it
 will be (`HTTP/1.1 `, or inside a chunked stream a leading zero of the next chunk's size), and look
-for the reset: after PROBE_S, then at each sweep. Whoever left is noticed within one round trip,
-before a token has to be written; whoever waits gets a correct answer. An HTTP/1.0 stream has no such
-bytes: there FIN counts as hanging up. On Unix sockets the kernel tells the two apart.
+for the reset: after PROBE_S, then at each sweep. Whoever left is noticed within a round trip or a
+sweep, before a token has to be written; whoever waits gets a correct answer. An HTTP/1.0 stream has
+no such bytes: there FIN counts as hanging up. On Unix sockets the kernel tells the two apart.
 
-After a refusal we close our side only and swallow what still comes (`LINGER`): closing at once would
-reset the connection and destroy the refusal before a client that is still sending can read it.
+After the last answer we close our side only and swallow what still comes (`LINGER`): to close at
+once would send a reset, which destroys a refusal before a client that is still sending can read it.
 """
 
 from __future__ import annotations
@@ -279,6 +279,8 @@ class Connection(asyncio.Protocol):
     def _begin(self, request: Request) -> None:
         exchange = self._current = Exchange(self, request)
         self._house.handle_exchange(exchange)
+        if self._eof and self._current is not None:
+            self._probe()
 
     def _settle(self) -> None:
         """After all work: what do we wait for now, and do we want to hear more?"""
@@ -346,9 +348,11 @@ class Connection(asyncio.Protocol):
             if early is None:
                 self.hang_up()
                 return
+            if not early:
+                return
             self._current.flush()
             self.send(early)
-        self._loop.call_later(PROBE_S, self._look)
+            self._loop.call_later(PROBE_S, self._look)
 
     def _look(self) -> None:
         if self._lost or self._transport.is_closing():
@@ -357,8 +361,7 @@ class Connection(asyncio.Protocol):
         if peer is Peer.GONE:
             self.hang_up()
         elif peer is Peer.SILENT and not self._eof:
-            # Reading is paused, so the loop has not told us.
-            self._eof = True
+            # Reading is paused, so the loop has not told us; what is unread may be requests.
             self._probe()
 
     def _client_stuck(self, now: float) -> bool:
@@ -373,5 +376,5 @@ class Connection(asyncio.Protocol):
     def _call(self, callback: object) -> None:
         try:
             callback()  # type: ignore[operator]
-        except Exception as exc:  # noqa: BLE001 (the fault is told, the house goes on)
+        except Exception as exc:
             self._house.failed(exc)

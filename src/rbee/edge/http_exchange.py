@@ -55,6 +55,7 @@ class Exchange:
         "_early",
         "_mute",
         "_pending",
+        "_probed",
         "closed",
         "finished",
         "on_closed",
@@ -76,6 +77,7 @@ class Exchange:
         self._chunked = False
         self._mute = request.method == "HEAD"
         self._early = 0
+        self._probed = False
         self._close = False
 
     @property
@@ -159,8 +161,11 @@ class Exchange:
             self._pending = b""
 
     def early_bytes(self) -> bytes | None:
-        """Bytes of the answer that are certain already, to find out whether anybody is there;
-        None if there are none."""
+        """Bytes of the answer that are certain already, to find out whether anybody is there.
+        Empty the second time; None if there are no such bytes."""
+        if self._probed:
+            return b""
+        self._probed = True
         if not self.started:
             self._early = len(STATUS_PREFIX)
             return STATUS_PREFIX

@@ -1,12 +1,12 @@
 """Bytes into requests: llhttp does the grammar, this file the bounds and what llhttp lets pass.
 
-llhttp (strict, as httptools builds it) refuses obs-fold, bare LF, CR and NUL in values, Content-Length
-twice or beside Transfer-Encoding, and bad chunks. It lets pass, and this file refuses: versions other
-than 1.0 and 1.1, transfer codings before `chunked`, Transfer-Encoding in HTTP/1.0, no Host or two,
-fragments and undecodable paths in the target.
+llhttp (strict, as httptools builds it) refuses obs-fold, bare LF, CR and NUL in values,
+Content-Length twice or beside Transfer-Encoding, and bad chunks. It lets pass, and this file
+refuses: versions other than 1.0 and 1.1, transfer codings before `chunked`, Transfer-Encoding in
+HTTP/1.0, no Host or two, fragments and undecodable paths in the target.
 
 Memory is bounded by three counts: header bytes as they are told, body bytes as they are told, and
-bytes fed since llhttp told anything of the body (an endless header name, chunk extension or trailer).
+bytes fed since llhttp told anything of a body (an endless header name, chunk extension, trailer).
 
 `Upgrade` is ignored, as RFC 9110 allows: java.net.http sends `Upgrade: h2c` with its first POST and
 expects an ordinary answer. llhttp would drop the body there, so the head is read again without it.
@@ -26,6 +26,7 @@ from rbee.settings import Bounds
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TLS = b"\x16\x03"
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)([/?].*)?\Z", re.IGNORECASE)
 
 
@@ -108,6 +109,8 @@ class RequestReader:
         except httptools.HttpParserError as exc:
             if self._refusal is not None:
                 raise self._refusal from exc
+            if data.startswith(_TLS) and not self._target:
+                raise malformed("they are TLS, and the address here begins with http://") from exc
             raise malformed(_plain(exc)) from exc
         self._untold_bytes = 0 if self._told else self._untold_bytes + len(data)
         if self._untold_bytes > self._bounds.header_bytes + self._bounds.target_bytes:
@@ -230,7 +233,7 @@ class RequestReader:
     def _other_form(
         self, target: str, headers: tuple[tuple[str, str], ...]
     ) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """`*`, or an absolute target, whose authority stands over the Host header (RFC 9112 3.2.2)."""
+        """`*`, or an absolute target: its authority replaces the Host header (RFC 9112 3.2.2)."""
         if target == "*" and self._parser.get_method() == b"OPTIONS":
             return target, headers
         absolute = _ABSOLUTE.match(target)

@@ -88,7 +88,7 @@ class HttpServer:
             connection.stop()
 
     async def close(self, grace_s: float) -> None:
-        """Wait for running answers, at most `grace_s`; then cut what is left. Leaves nothing open."""
+        """Wait for running answers, at most `grace_s`; then cut the rest. Nothing stays open."""
         self.stop_accepting()
         try:
             async with asyncio.timeout(grace_s):
@@ -124,7 +124,7 @@ class HttpServer:
         self.open_exchanges += 1
         try:
             self._handle(exchange)
-        except Exception as exc:  # noqa: BLE001 (the fault is told, the house goes on)
+        except Exception as exc:
             self.failed(exc)
             self._give_up(exchange)
 

@@ -1,8 +1,8 @@
 """One connection to an engine: a request out, an answer in, and again if both sides like.
 
-The parser's callbacks only collect; after each read the sink is told once, with everything that came.
-`should_keep_alive` is asked inside the callback: afterwards llhttp has forgotten, and the connection
-would be lost to the pool in silence.
+The parser's callbacks only collect; after each read the sink is told once, with everything that
+came. `should_keep_alive` is asked inside the callback: afterwards llhttp has forgotten, and the
+connection would be lost to the pool in silence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Whether the other end of a socket is still there, asked of the kernel without reading."""
+"""Whether the other end of a socket is still there, asked of the kernel without reading.
+
+Only Linux tells a peer that sends nothing more (POLLRDHUP) from one that is gone. Elsewhere both
+look gone: a half-closed client then gets no answer.
+"""
 
 from __future__ import annotations
 
