@@ -13,7 +13,7 @@ def render(core: Core) -> bytes:
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(core))  # type: ignore[arg-type]
+    registry.register(_Collector(core))
     return generate_latest(registry)
 
 

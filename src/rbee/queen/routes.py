@@ -69,7 +69,7 @@ class Router:
         task = asyncio.create_task(self._visit(exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        exchange.on_closed = task.cancel
+        exchange.on_closed = lambda: _cancel(task)
 
     def end_all(self) -> None:
         """Cancel what still runs: each stream ends with SHUTTING_DOWN."""
@@ -178,3 +178,8 @@ class Router:
                 ("vary", "origin"),
             ]
         exchange.respond(204, headers, b"")
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    """The client hung up: everything that was done for it ends."""
+    task.cancel()

@@ -1,0 +1,60 @@
+"""Disks: room before it is needed, and what a refusal of theirs means."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbee.errors import RbeeError
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What changes when a file is written to or replaced, all by itself cheap to look at."""
+
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def identity(path: Path) -> Identity:
+    """Of the file that the path leads to. Raises OSError."""
+    found = path.stat()
+    return Identity(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def free_bytes(folder: Path) -> int:
+    """What this user may still write there. Raises OSError."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def need_room(folder: Path, size_bytes: int, reserve_bytes: int) -> None:
+    """Raises DISK_FULL unless the size fits and the reserve stays free."""
+    free = free_bytes(folder)
+    needed = size_bytes + reserve_bytes
+    if free < needed:
+        raise RbeeError("DISK_FULL", needed_bytes=needed, free_bytes=free, path=str(folder))
+
+
+def translated(error: OSError, act: str, path: Path) -> RbeeError:
+    """A file system's refusal in our words: full, read-only, forbidden, or broken."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RbeeError(
+            "DISK_FULL", needed_bytes=1, free_bytes=_free_or_none(path), path=str(path)
+        )
+    if error.errno == errno.EROFS:
+        return RbeeError("DISK_READ_ONLY", path=str(path))
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return RbeeError("DISK_PERMISSION", act=act, path=str(path))
+    return RbeeError("DISK_IO", act=act, problem=error.strerror or repr(error), path=str(path))
+
+
+def _free_or_none(path: Path) -> int:
+    for folder in (path, *path.parents):
+        if folder.is_dir():
+            return free_bytes(folder)
+    return 0

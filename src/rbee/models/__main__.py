@@ -1,0 +1,78 @@
+"""`python -m rbee.models pull NAME | verify REF | remove REF`: the hive's niced child.
+
+It writes JSON lines: `{"progress": …}` while it works, at the end `{"done": …}` or
+`{"error": …}`. It dies with the hive that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from rbee.edge.config_file import load_settings
+from rbee.edge.dying import die_with_parent, give_way
+from rbee.edge.home import Home, default_home
+from rbee.errors import RbeeError
+from rbee.models.acquire import Acquire
+from rbee.models.store import Manifest, Store
+from rbee.settings import Settings
+from rbee.wire.problem import to_problem
+
+_TELL_EVERY_S = 0.1
+
+
+class _Teller:
+    """Progress as lines, at most ten a second; the last of each phase always."""
+
+    def __init__(self) -> None:
+        self._next_at = 0.0
+
+    def __call__(self, phase: str, done_bytes: int, total_bytes: int) -> None:
+        now = time.monotonic()
+        if now >= self._next_at or done_bytes == total_bytes:
+            self._next_at = now + _TELL_EVERY_S
+            facts = {"phase": phase, "done_bytes": done_bytes, "total_bytes": total_bytes}
+            say({"progress": facts})
+
+
+def say(line: object) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """Do one thing and say how it ended."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    give_way()
+    home = Home(Path(default_home()))
+    try:
+        settings = load_settings(home)
+        store = Store(Path(settings.models_dir or home.models))
+        manifest = _act(arguments, store, settings)
+    except RbeeError as error:
+        say({"error": to_problem(error.report)})
+        return 1
+    say({"done": store.view(manifest)})
+    return 0
+
+
+def _act(arguments: list[str], store: Store, settings: Settings) -> Manifest:
+    act, name = arguments
+    if act == "pull":
+        return Acquire(store, settings, _Teller()).pull(name)
+    if act == "remove":
+        return store.remove(name)
+    manifest = store.get(name)
+    if manifest is None:
+        raise RbeeError("MODEL_NOT_FOUND", model=name[:200], nearest=[])
+    return store.verify(manifest, _Teller())
+
+
+if __name__ == "__main__":
+    die_with_parent(int(os.environ.get("RBEE_PARENT", os.getppid())), signal.SIGTERM)
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,278 @@
+"""GGUF files: their facts and their structure, read with suspicion.
+
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Everything in a file is
+somebody else's word: each count and length is bounded by what the file can hold before it is used,
+so that a hostile file costs neither memory nor time. Numbers of `tensor_bytes` are those of ggml's
+type table (ggml.c of llama.cpp b11549).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rbee.errors import RbeeError
+
+MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_MOST_PAIRS = 65_536
+_MOST_TENSORS = 262_144
+_MOST_ARRAY = 16_777_216
+_LONGEST_KEY = 65_535
+_LONGEST_STRING = 16 << 20
+_MOST_DIMENSIONS = 4
+_DEEPEST = 3
+
+_SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
+_STRING, _ARRAY = 8, 9
+
+TYPES: Mapping[int, tuple[str, int, int]] = {
+    0: ("F32", 1, 4),
+    1: ("F16", 1, 2),
+    2: ("Q4_0", 32, 18),
+    3: ("Q4_1", 32, 20),
+    6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34),
+    9: ("Q8_1", 32, 36),
+    10: ("Q2_K", 256, 84),
+    11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144),
+    13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210),
+    15: ("Q8_K", 256, 292),
+    16: ("IQ2_XXS", 256, 66),
+    17: ("IQ2_XS", 256, 74),
+    18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18),
+    21: ("IQ3_S", 256, 110),
+    22: ("IQ2_S", 256, 82),
+    23: ("IQ4_XS", 256, 136),
+    24: ("I8", 1, 1),
+    25: ("I16", 1, 2),
+    26: ("I32", 1, 4),
+    27: ("I64", 1, 8),
+    28: ("F64", 1, 8),
+    29: ("IQ1_M", 256, 56),
+    30: ("BF16", 1, 2),
+    34: ("TQ1_0", 256, 54),
+    35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17),
+}
+"""Tensor type: name, elements in a block, bytes of a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a GGUF file says of itself, once its structure was found whole."""
+
+    version: int
+    architecture: str
+    name: str
+    parameters: int
+    quantisation: str
+    """The type that most weights have."""
+    context_train_tokens: int
+    embedding_length: int
+    tensors: int
+
+
+class _Damaged(Exception):
+    """What is wrong with the file, in words."""
+
+
+class _Reader:
+    """Reads little-endian values; never more than the file holds."""
+
+    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
+        self._file = file
+        self._size_bytes = size_bytes
+        self.at = 0
+
+    @property
+    def left_bytes(self) -> int:
+        return self._size_bytes - self.at
+
+    def take(self, count: int, what: str) -> bytes:
+        if count > self.left_bytes:
+            raise _Damaged(f"it ends in the middle of {what}")
+        data = self._file.read(count)
+        if len(data) != count:
+            raise _Damaged(f"it ends in the middle of {what}")
+        self.at += count
+        return data
+
+    def skip(self, count: int, what: str) -> None:
+        if count > self.left_bytes:
+            raise _Damaged(f"it ends in the middle of {what}")
+        self._file.seek(count, 1)
+        self.at += count
+
+    def number(self, form: str, what: str) -> Any:
+        return struct.unpack("<" + form, self.take(struct.calcsize(form), what))[0]
+
+    def string(self, what: str, longest: int = _LONGEST_STRING) -> bytes:
+        length = self.number("Q", what)
+        if length > longest:
+            raise _Damaged(f"{what} claims to be {length} bytes long")
+        return self.take(length, what)
+
+
+def read_facts(path: Path, *, model: str) -> Facts:
+    """The facts of a whole file. Raises MODEL_CORRUPTED with what is wrong, or OSError."""
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            return _facts(_Reader(file, size_bytes), size_bytes)
+        except _Damaged as exc:
+            raise RbeeError("MODEL_CORRUPTED", model=model, problem=str(exc)) from exc
+
+
+def _facts(reader: _Reader, size_bytes: int) -> Facts:
+    version, tensors, pairs = _header(reader, size_bytes)
+    said = _pairs(reader, pairs)
+    parameters, weight_types = _tensors(reader, tensors, said, size_bytes)
+    architecture = _text(said.get("general.architecture"))
+    if not architecture:
+        raise _Damaged("it names no architecture")
+    main_type = max(weight_types, key=lambda kind: weight_types[kind], default=0)
+    return Facts(
+        version=version,
+        architecture=architecture,
+        name=_text(said.get("general.name")),
+        parameters=parameters,
+        quantisation=TYPES[main_type][0],
+        context_train_tokens=_count(said.get(f"{architecture}.context_length")),
+        embedding_length=_count(said.get(f"{architecture}.embedding_length")),
+        tensors=tensors,
+    )
+
+
+def _header(reader: _Reader, size_bytes: int) -> tuple[int, int, int]:
+    if size_bytes == 0:
+        raise _Damaged("it is empty")
+    magic = reader.take(4, "its first four bytes")
+    if magic != MAGIC:
+        raise _Damaged(f"it begins with {magic!r} where GGUF should stand: it is no model file")
+    version = reader.number("I", "its version")
+    if version not in _VERSIONS:
+        if version & 0xFFFF == 0:
+            raise _Damaged("it was written for machines of the other byte order")
+        raise _Damaged(f"its version is {version}, and 2 and 3 can be read")
+    tensors, pairs = reader.number("Q", "its counts"), reader.number("Q", "its counts")
+    if tensors > _MOST_TENSORS or tensors * 24 > size_bytes:
+        raise _Damaged(f"it claims {tensors} tensors")
+    if pairs > _MOST_PAIRS or pairs * 13 > size_bytes:
+        raise _Damaged(f"it claims {pairs} metadata entries")
+    return version, tensors, pairs
+
+
+def _pairs(reader: _Reader, count: int) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for _ in range(count):
+        key = reader.string("a metadata key", _LONGEST_KEY).decode("utf-8", "replace")
+        kind = reader.number("I", f"the type of {_shown(key)}")
+        value = _value(reader, kind, _shown(key), 0)
+        if key in said:
+            raise _Damaged(f"the metadata key {_shown(key)} stands twice")
+        said[key] = value
+    return said
+
+
+def _value(reader: _Reader, kind: int, what: str, depth: int) -> Any:
+    """Scalars and strings; arrays are stepped over, and stand for themselves as None."""
+    if kind in _SCALARS:
+        return reader.number(_SCALARS[kind], what)
+    if kind == _STRING:
+        return reader.string(what)
+    if kind != _ARRAY:
+        raise _Damaged(f"{what} has the unknown type {kind}")
+    inner, length = reader.number("I", what), reader.number("Q", what)
+    if length > _MOST_ARRAY or length > reader.left_bytes:
+        raise _Damaged(f"{what} claims {length} entries")
+    if inner in _SCALARS:
+        reader.skip(length * struct.calcsize(_SCALARS[inner]), what)
+    elif inner == _STRING:
+        for _ in range(length):
+            size = reader.number("Q", what)
+            if size > _LONGEST_STRING:
+                raise _Damaged(f"{what} holds a string of {size} bytes")
+            reader.skip(size, what)
+    elif depth < _DEEPEST:
+        for _ in range(length):
+            _value(reader, inner, what, depth + 1)
+    else:
+        raise _Damaged(f"{what} is nested too deep")
+    return None
+
+
+def _tensors(
+    reader: _Reader, count: int, said: Mapping[str, Any], size_bytes: int
+) -> tuple[int, dict[int, int]]:
+    """Every tensor within the file; number of parameters, and of each type."""
+    ends: list[tuple[int, str]] = []
+    parameters = 0
+    weight_types: dict[int, int] = {}
+    for _ in range(count):
+        name = _shown(reader.string("a tensor's name", _LONGEST_KEY).decode("utf-8", "replace"))
+        elements, row = _shape(reader, name)
+        kind, offset = reader.number("I", name), reader.number("Q", name)
+        if kind not in TYPES:
+            raise _Damaged(f"tensor {name} has the unknown type {kind}")
+        _, block, block_bytes = TYPES[kind]
+        if row % block:
+            raise _Damaged(f"tensor {name} has rows of {row}, which {TYPES[kind][0]} cannot hold")
+        ends.append((offset + elements // block * block_bytes, name))
+        parameters += elements
+        weight_types[kind] = weight_types.get(kind, 0) + elements
+    alignment = _count(said.get("general.alignment")) or 32
+    if alignment & (alignment - 1):
+        raise _Damaged(f"its alignment is {alignment}")
+    data_at = -(-reader.at // alignment) * alignment
+    for end, name in ends:
+        if data_at + end > size_bytes:
+            missing = data_at + end - size_bytes
+            raise _Damaged(f"it is cut short: {missing} bytes of tensor {name} are missing")
+    return parameters, weight_types
+
+
+def _shape(reader: _Reader, name: str) -> tuple[int, int]:
+    """Number of elements, and length of a row."""
+    dimensions = reader.number("I", name)
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise _Damaged(f"tensor {name} claims {dimensions} dimensions")
+    sizes = [reader.number("Q", name) for _ in range(dimensions)]
+    elements = 1
+    for size in sizes:
+        elements *= size
+        if elements > 1 << 48:
+            raise _Damaged(f"tensor {name} claims {elements} elements")
+    return elements, sizes[0]
+
+
+def _shown(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:80])
+
+
+def _text(value: object) -> str:
+    return _shown(value.decode("utf-8", "replace")) if isinstance(value, bytes) else ""
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 1 << 32 else 0
