@@ -15,6 +15,7 @@ from pathlib import Path
 _HEAD_BYTES = 256 << 10
 _LINE_BYTES = 32 << 20
 _READ_BYTES = 64 << 10
+_HEX = b"0123456789abcdefABCDEF"
 
 
 class Broken(Exception):
@@ -147,11 +148,10 @@ class Reply:
     def _chunks(self) -> Iterator[bytes]:
         while True:
             size = self._line().split(b";", 1)[0].strip()
-            try:
-                left = int(size, 16)
-            except ValueError as exc:
-                raise Broken("a chunk of the answer has no length") from exc
-            if left <= 0:
+            if not size or len(size) > 15 or size.strip(_HEX):
+                raise Broken("a chunk of the answer has no length")
+            left = int(size, 16)
+            if not left:
                 self._read_headers()
                 return
             while left:
@@ -261,10 +261,9 @@ def _request(
     if body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     lines += ["Connection: close", "", ""]
-    head = "\r\n".join(lines)
-    if any(ord(letter) < 32 and letter not in "\r\n" for letter in head):
+    if any(ord(letter) < 32 for line in lines for letter in line):
         raise ValueError("a header holds a control character")
-    return head.encode("latin-1", "replace") + (body or b"")
+    return "\r\n".join(lines).encode("latin-1", "replace") + (body or b"")
 
 
 def _send(sock: socket.socket, data: bytes, on_tick: Callable[[], None]) -> None:

@@ -36,7 +36,9 @@ def _show(arguments: Sequence[str]) -> int:
         for key, value in rows:
             put({"key": key, "value": value, "origin": config.origin(key)})
         return 0
-    cells = [[key, json.dumps(value, ensure_ascii=False), config.origin(key)] for key, value in rows]
+    cells = [
+        [key, json.dumps(value, ensure_ascii=False), config.origin(key)] for key, value in rows
+    ]
     print(table(("KEY", "VALUE", "FROM"), cells))
     print(f"\nfile: {home.config}{'' if home.config.exists() else ' (not there; none is needed)'}")
     return 0

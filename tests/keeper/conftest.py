@@ -1,0 +1,129 @@
+"""What the tests of the command line share: a home of their own, the real command, a scripted rbee."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbee.edge.home import Home
+from rbee.edge.unix_socket import listen_unix
+from rbee.version import VERSION
+
+Rbee = Callable[..., subprocess.CompletedProcess[str]]
+
+STATUS = {
+    "version": VERSION,
+    "pid": 1,
+    "url": "http://127.0.0.1:1",
+    "ready": True,
+    "hive": {"pid": 1, "state": "connected"},
+    "engine": None,
+    "devices": [],
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def rbee(home: Home) -> Rbee:
+    """Runs the real command in that home."""
+
+    def run(
+        *arguments: str, stdin: str = "", env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rbee.keeper", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment(home, env),
+            check=False,
+        )
+
+    return run
+
+
+def environment(home: Home, more: dict[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without any RBEE_* but the home's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RBEE_")}
+    return {**kept, "RBEE_HOME": str(home.root), **(more or {})}
+
+
+@dataclass
+class Scripted:
+    """Listens where rbee would, and answers each path with the bytes that a test gives."""
+
+    home: Home
+    answers: dict[str, bytes] = field(default_factory=dict)
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+
+    def say(self, path: str, value: Any, status: int = 200) -> None:
+        """A JSON answer."""
+        body = json.dumps(value).encode()
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.answers[path] = head.encode() + body
+
+    def stream(self, path: str, *pieces: bytes, cut: bool = False) -> None:
+        """A chunked answer; `cut` leaves out its end."""
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Request-Id: job_1\r\n\r\n"
+        self.answers[path] = head + chunks + (b"" if cut else b"0\r\n\r\n")
+
+    def chunks(self, *values: Any, done: bool = True, cut: bool = False) -> None:
+        """An answer of chat completions."""
+        events = [b"data: " + json.dumps(value).encode() + b"\n\n" for value in values]
+        if done:
+            events.append(b"data: [DONE]\n\n")
+        self.stream("/v1/chat/completions", *events, cut=cut)
+
+    def body(self, path: str) -> Any:
+        """What was last asked there."""
+        return [body for asked, body in self.asked if asked == path][-1]
+
+
+@pytest.fixture
+def scripted(home: Home) -> Iterator[Scripted]:
+    home.prepare()
+    found = Scripted(home)
+    found.say("/rbee/status", STATUS)
+    listener = listen_unix(home.admin_socket)
+    listener.settimeout(0.05)
+    over = threading.Event()
+
+    def serve() -> None:
+        while not over.is_set():
+            try:
+                peer, _ = listener.accept()
+            except TimeoutError:
+                continue
+            with peer, peer.makefile("rb") as file:
+                peer.settimeout(5)
+                method, path, _ = file.readline().decode().split(" ")
+                length = 0
+                while line := file.readline().strip():
+                    name, _, value = line.partition(b":")
+                    length = int(value) if name.lower() == b"content-length" else length
+                body = json.loads(file.read(length)) if length else None
+                path = path.partition("?")[0]
+                found.asked.append((path, body))
+                peer.sendall(
+                    found.answers.get(path, b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
+                )
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield found
+    over.set()
+    thread.join(10)
+    listener.close()

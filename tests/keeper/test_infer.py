@@ -1,0 +1,133 @@
+"""`rbee infer` against a scripted rbee: what reaches stdout, and what counts as an answer."""
+
+import json
+
+import pytest
+
+from rbee.version import VERSION
+from tests.keeper.conftest import STATUS, Rbee, Scripted
+
+
+def piece(content: str | None, finish: str | None = None, **more: object) -> dict[str, object]:
+    return {"choices": [{"delta": {"content": content}, "finish_reason": finish}], **more}
+
+
+def test_stdout_holds_the_answer_and_nothing_else(rbee: Rbee, scripted: Scripted) -> None:
+    """A warm answer prints only itself."""
+    scripted.chunks(piece("Blue"), piece(" sky."), piece(None, "stop", rbee={"device": "cpu"}))
+    done = rbee(
+        "infer", "-m", "m", "-p", "Why?", "--max-tokens", "9", "--seed", "4", "--temperature", "0"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Blue sky.\n", "")
+    asked = scripted.body("/v1/chat/completions")
+    assert asked["messages"] == [{"role": "user", "content": "Why?"}]
+    assert (asked["max_tokens"], asked["seed"], asked["temperature"]) == (9, 4, 0)
+
+
+def test_the_prompt_comes_from_stdin(rbee: Rbee, scripted: Scripted) -> None:
+    """`-p -`, or nothing at all in a pipe."""
+    scripted.chunks(piece("x", "stop"))
+    for arguments in (["-p", "-"], []):
+        assert rbee("infer", *arguments, stdin="from a pipe").returncode == 0
+        sent = scripted.body("/v1/chat/completions")["messages"][0]["content"]
+        assert sent == "from a pipe"
+
+
+@pytest.mark.parametrize("done_mark", [True, False])
+def test_an_end_without_a_finish_is_a_failure(
+    rbee: Rbee, scripted: Scripted, done_mark: bool
+) -> None:
+    """`[DONE]` or the end of the stream alone is no success; what came is kept."""
+    scripted.chunks(piece("Blue"), done=done_mark)
+    done = rbee("infer", "-p", "x")
+    assert done.returncode == 1
+    assert done.stdout.startswith("Blue\n")
+    assert "WORKER_LOST" in done.stderr
+    assert (scripted.home.root / "partials").is_dir()
+
+
+def test_a_cut_connection_is_a_failure(rbee: Rbee, scripted: Scripted) -> None:
+    """rbee itself died in the middle: 255."""
+    scripted.chunks(piece("Blue"), done=False, cut=True)
+    done = rbee("infer", "-p", "x")
+    assert (done.returncode, "CONNECTION_LOST" in done.stderr) == (255, True)
+
+
+def test_an_error_event_has_its_exit_code(rbee: Rbee, scripted: Scripted) -> None:
+    """A worker that was killed, unrepaired: 137, with code and job."""
+    error = {
+        "code": "WORKER_KILLED",
+        "message": "It was killed.",
+        "job_id": "job_7",
+        "means": "So.",
+    }
+    scripted.chunks(piece("Blue"), {"error": error})
+    done = rbee("infer", "-p", "x")
+    assert done.returncode == 137
+    assert "x It was killed.\n  So.\n  WORKER_KILLED · job_7" in done.stderr
+
+
+def test_a_code_of_a_newer_rbee_survives(rbee: Rbee, scripted: Scripted) -> None:
+    """A code that this command does not know is shown as it is."""
+    scripted.say("/v1/chat/completions", {"error": {"code": "NEW_THING", "message": "New."}}, 504)
+    done = rbee("infer", "-p", "x")
+    assert (done.returncode, "NEW_THING" in done.stderr) == (124, True)
+
+
+def test_a_model_that_is_not_stored_is_fetched(rbee: Rbee, scripted: Scripted) -> None:
+    """`infer` pulls, says so, and asks under the stored name."""
+    missing = {"error": {"code": "MODEL_NOT_FOUND", "message": "There is no model new."}}
+    scripted.say("/v1/chat/completions", missing, 404)
+    view = {"name": "new", "size_bytes": 1, "source": "pypi:x"}
+    lines = (
+        json.dumps({"progress": {"phase": "fetching", "done_bytes": 1, "total_bytes": 2}}),
+        json.dumps({"done": view}),
+    )
+    scripted.stream("/rbee/models/pull", *(line.encode() + b"\n" for line in lines))
+    done = rbee("infer", "-m", "new", "-p", "x")
+    assert "+ new   1 B, sha256 verified" in done.stderr
+    assert scripted.body("/rbee/models/pull") == {"name": "new"}
+    assert (done.returncode, "MODEL_NOT_FOUND" in done.stderr) == (1, True)
+
+
+def test_json_gives_pieces_and_a_summary(rbee: Rbee, scripted: Scripted) -> None:
+    """One object a line: each piece of text, then what it was like."""
+    scripted.chunks(
+        piece("Bl"),
+        piece("ue"),
+        piece(None, "length"),
+        {"choices": [], "usage": {"completion_tokens": 7}},
+    )
+    done = rbee("infer", "-p", "x", "--json")
+    first, second, last = (json.loads(line) for line in done.stdout.splitlines())
+    assert (first, second) == ({"text": "Bl"}, {"text": "ue"})
+    assert last["done"]["text"] == "Blue"
+    assert (last["done"]["tokens"], last["done"]["finish_reason"]) == (7, "length")
+
+
+def test_another_version_is_named(rbee: Rbee, scripted: Scripted) -> None:
+    """This command and the rbee that runs must be of one version; both are told."""
+    scripted.say("/rbee/status", {**STATUS, "version": "9.9.9"})
+    for arguments in (["infer", "-p", "x"], ["ps"], ["up", "--detach"]):
+        done = rbee(*arguments)
+        assert done.returncode == 1
+        assert "VERSION_MISMATCH" in done.stderr
+        assert VERSION in done.stderr
+        assert "9.9.9" in done.stderr
+
+
+def test_a_gpu_that_cannot_be_used_is_told_every_time(rbee: Rbee, scripted: Scripted) -> None:
+    """Until it is mended, or cpu is chosen in the configuration."""
+    gpu = {"id": "gpu:0", "name": "RTX 3090", "usable": False, "advice": "rbee engine use PATH"}
+    scripted.say("/rbee/status", {**STATUS, "devices": [gpu]})
+    scripted.chunks(piece("x", "stop"))
+    assert "RTX 3090 is here" in rbee("infer", "-p", "x").stderr
+    assert rbee("infer", "-p", "x", env={"RBEE_ENGINE_BACKEND": "cpu"}).stderr == ""
+
+
+def test_a_device_is_served_first(rbee: Rbee, scripted: Scripted) -> None:
+    """`--device` wishes a worker there before the question is asked."""
+    scripted.stream("/rbee/serve", b'{"done": {"workers": []}}\n')
+    scripted.chunks(piece("x", "stop"))
+    assert rbee("infer", "-m", "m", "-p", "x", "--device", "cpu").returncode == 0
+    assert scripted.body("/rbee/serve") == {"model": "m", "device": "cpu", "wait": True}
