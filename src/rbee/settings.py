@@ -38,7 +38,7 @@ class ModelSettings:
     """Slots per worker; 0: AUTO_PARALLEL."""
 
 
-AUTO_CTX = 8192
+AUTO_CTX = 4096
 AUTO_PARALLEL = 4
 
 
