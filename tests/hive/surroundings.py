@@ -51,7 +51,8 @@ class NoMachine:
         return False
 
     def changed(self, owner: WorkerOwner) -> None:
-        self.told.append(f"{owner.id} {owner.state.value}")
+        if self.told[-1:] != [now := f"{owner.id} {owner.state.value}"]:
+            self.told.append(now)
 
     def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None:
         self.told.append(f"{old_id} replaced")

@@ -105,7 +105,7 @@ def test_an_idle_worker_unloads_but_not_while_it_serves(tmp_path: Path, model_fi
             worker = await scene.ready()
             scene.say(control.Busy(worker.id, 1))
             await scene.until(lambda: scene.workers[worker.id].state == "BUSY")
-            await asyncio.sleep(2.5)  # Promise under test: nothing happens meanwhile.
+            await asyncio.sleep(2.0)  # The promise is that nothing happens meanwhile.
             assert scene.workers[worker.id].state == "BUSY"
             scene.say(control.Busy(worker.id, 0))
             await scene.until(lambda: not scene.workers)
@@ -248,7 +248,9 @@ def test_a_worker_that_keeps_crashing_is_quarantined(tmp_path: Path, model_file:
                 os.kill(pid, signal.SIGSEGV)
             told = await scene.unservable()
             assert told.problem.code == "WORKER_QUARANTINED"
-            assert [one.state for one in scene.workers.values()] == ["QUARANTINED"]
+            await scene.until(
+                lambda: [one.state for one in scene.workers.values()] == ["QUARANTINED"]
+            )
             scene.say(control.Want(wanted, fresh=True))
             assert (await scene.ready(other_than=pid)).state == "READY"
             await _leave(scene)

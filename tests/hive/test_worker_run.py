@@ -130,6 +130,8 @@ def test_a_view_of_the_dead_has_no_address(tmp_path: Path) -> None:
         owner = WorkerOwner(WISH, NoMachine(tmp_path))
         owner.run = worker = _run(tmp_path)
         owner.id = "w1"
+        while not worker.folder.tail():
+            await asyncio.sleep(0.01)
         worker.heard_listening(Listening(4321, worker.child.pid, 2, 64, "b1"))
         owner.tell(Event.LISTENING)
         worker.measure()

@@ -212,6 +212,8 @@ class WorkerOwner:
         elif isinstance(verdict, restart.Quarantine):
             self.problem = self._quarantine(problem, verdict)
             self._next = self._loop.call_soon(self.tell, Event.QUARANTINE)
+        # The state first, then what follows from it.
+        self._hive.changed(self)
         self._hive.died(self, problem, verdict)
 
     def _clean(self) -> None:
