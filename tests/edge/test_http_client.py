@@ -135,6 +135,32 @@ class TestPool:
 
         run_loop(story())
 
+    def test_many_at_once(self, run_loop: RunLoop) -> None:
+        """Sixteen callers share the pool without mixing up their answers: a connection may be
+        taken again before the caller whose answer freed it has run."""
+
+        async def story() -> None:
+            async def echo(
+                engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+            ) -> None:
+                while True:
+                    path = (await engine.next_request(reader)).split()[1]
+                    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(path)
+                    writer.write(head + path)
+
+            async with playing(echo) as (engine, client):
+
+                async def caller(name: int) -> None:
+                    for turn in range(50):
+                        path = f"/{name}/{turn}"
+                        response = await client.request(engine.endpoint, "GET", path, [])
+                        assert await response.read(100) == path.encode()
+
+                await asyncio.gather(*[caller(name) for name in range(16)])
+                assert client.connects <= 16
+
+        run_loop(story())
+
     def test_last_used_first(self, run_loop: RunLoop) -> None:
         """Of several kept connections the one used last is used again; at most `idle_max` stay."""
 

@@ -199,15 +199,15 @@ class Upstream(asyncio.Protocol):
             self.problem = self.problem or "it closed the connection"
             return None
         self._response = response
-        self._head = self._loop.create_future()
+        head = self._head = self._loop.create_future()
         self._transport.write(request)
         try:
-            await self._head
+            await head
         except BaseException:
-            self.abort()
+            self.give_up(response)
             raise
-        finally:
-            self._head = None
+        # Nothing of ours is touched from here on: a whole answer has gone back to the pool, and
+        # somebody may have asked anew before this coroutine ran.
         return response if response.status >= 200 else None
 
     def abort(self) -> None:
