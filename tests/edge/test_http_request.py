@@ -69,6 +69,7 @@ def test_one_byte_at_a_time() -> None:
     assert _read([bytes([byte]) for byte in PIPELINE]) == WHOLE
 
 
+@settings(deadline=None)
 @given(places=st.lists(st.integers(0, len(PIPELINE)), max_size=12))
 def test_cut_anywhere(places: list[int]) -> None:
     """Wherever TCP cuts a pipeline, the same requests are read."""
@@ -89,6 +90,12 @@ def test_malformed_wherever_it_is_cut(bad: object) -> None:
             reader.feed(bytes([byte]))
     assert caught.value.code == code
     assert [request.path for request in reader.completed] == ["/p"]
+
+
+def test_tls_is_named() -> None:
+    """Who speaks TLS to this port is told what to change."""
+    with pytest.raises(RbeeError, match=r"begins with http://"):
+        RequestReader(SMALL, admin=False).feed(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
 
 
 MUTATIONS = st.lists(

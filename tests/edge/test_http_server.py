@@ -639,6 +639,23 @@ class TestBounds:
 
         run_loop(story())
 
+    def test_slow_uploads_that_go_on(self, run_loop: RunLoop) -> None:
+        """An upload earns time by what it sends: one that outlasts the limit at a fair speed is
+        taken."""
+
+        async def story() -> None:
+            bounds = replace(SMALL, body_bytes=1 << 20)
+            async with serving(bounds, QUICK) as house:
+                talk = await Talk.dial(house.port)
+                head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: "
+                await talk.send(head + b"200000\r\n\r\n")
+                for _ in range(10):
+                    await talk.send(b"x" * 20_000)
+                    await house.sweeps(1)
+                assert len(answers(await talk.rest())[0].body) == 200_000
+
+        run_loop(story())
+
     def test_silent_connections(self, run_loop: RunLoop) -> None:
         """A connection that says nothing is closed without a word, fresh or between requests; one
         that waits for an answer is not."""
@@ -689,6 +706,21 @@ class TestFaults:
                 assert found[0].error["code"] == "INTERNAL"
                 assert b"secret" not in found[0].body
                 assert isinstance(house.faults[0], KeyError)
+
+        run_loop(story())
+
+    def test_faults_are_never_silent(self, run_loop: RunLoop) -> None:
+        """Without `on_error` a fault reaches the exception handler of the loop."""
+
+        async def story() -> None:
+            async with serving() as house:
+                told: list[object] = []
+                handler = lambda _, context: told.append(context["exception"])  # noqa: E731
+                asyncio.get_running_loop().set_exception_handler(handler)
+                house.server.on_error = None
+                data = b"GET /fault HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+                assert (await ask(house.port, data))[0].status == 500
+                assert isinstance(told[0], KeyError)
 
         run_loop(story())
 

@@ -33,12 +33,13 @@ from rbee.wire import problem
 
 SLICE_BYTES = 8 << 10
 PROBE_S = 0.02
+BODY_BYTES_PER_S = 64 << 10
+"""The slowest upload that is honest work: half a megabit, an old DSL line."""
 LINGER_S = 10.0
 LINGER_DRAINING_S = 1.0
 """While we stop, nobody waits long for a client that was refused anyway."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NEVER = float("inf")
 
 
 class Phase(Enum):
@@ -214,7 +215,7 @@ class Connection(asyncio.Protocol):
         waited_s = now - self._since_s
         if self.phase is Phase.HEAD and waited_s >= timing.request_head_s:
             self._refuse(RbeeError("REQUEST_TIMEOUT", limit_s=timing.request_head_s))
-        elif self.phase is Phase.BODY and waited_s >= timing.request_body_s:
+        elif self.phase is Phase.BODY and waited_s >= self._body_limit_s():
             self._refuse(RbeeError("REQUEST_TIMEOUT", limit_s=timing.request_body_s))
         elif self.phase is Phase.IDLE and waited_s >= timing.idle_connection_s:
             self._close()
@@ -363,6 +364,11 @@ class Connection(asyncio.Protocol):
         elif peer is Peer.SILENT and not self._eof:
             # Reading is paused, so the loop has not told us; what is unread may be requests.
             self._probe()
+
+    def _body_limit_s(self) -> float:
+        """A slow but steady upload earns time by what it sends; a trickle does not."""
+        earned_s = self._reader.body_bytes / BODY_BYTES_PER_S
+        return self._house.timing.request_body_s + earned_s
 
     def _client_stuck(self, now: float) -> bool:
         """Bytes wait for the client, and it has taken none of them for the idle limit."""

@@ -73,6 +73,8 @@ class RequestReader:
         self.completed: list[Request] = []
         self.in_head = False
         self.in_body = False
+        self.body_bytes = 0
+        """Of the body that is being read."""
         self.wants_continue = False
         """The client waits for `100 Continue` before it sends the body."""
         self.told_of_request = False
@@ -87,7 +89,6 @@ class RequestReader:
         self._headers: list[tuple[str, str]] = []
         self._header_bytes = 0
         self._body: list[bytes] = []
-        self._body_bytes = 0
         self._upgrading = False
         self._version = ""
         self._keep_alive = True
@@ -137,7 +138,7 @@ class RequestReader:
         self._headers = []
         self._header_bytes = 0
         self._body = []
-        self._body_bytes = 0
+        self.body_bytes = 0
 
     def on_url(self, part: bytes) -> None:
         self._target += part
@@ -166,8 +167,8 @@ class RequestReader:
     def on_body(self, part: bytes) -> None:
         self._told = True
         self.wants_continue = False
-        self._body_bytes += len(part)
-        if self._body_bytes > self._bounds.body_bytes:
+        self.body_bytes += len(part)
+        if self.body_bytes > self._bounds.body_bytes:
             self._refuse(self._too_large("body", self._bounds.body_bytes))
         self._body.append(part)
 

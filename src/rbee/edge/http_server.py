@@ -31,7 +31,7 @@ _OTHER_FILES = 128
 class HttpServer:
     """Serves until `close`. `handle` is called on the loop for each complete request and must not
     block; what it raises becomes INTERNAL, or a cut connection if the answer had begun, and is
-    told to `on_error`."""
+    told to `on_error` (without one: to the exception handler of the loop)."""
 
     def __init__(
         self,
@@ -135,6 +135,9 @@ class HttpServer:
     def failed(self, error: BaseException) -> None:
         if self.on_error is not None:
             self.on_error(error)
+            return
+        context = {"message": "a handler of the HTTP server failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
 
     def gone(self, connection: Connection) -> None:
         self._connections.discard(connection)
