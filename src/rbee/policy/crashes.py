@@ -105,6 +105,7 @@ _STAMP = re.compile(r"^\d+\.\d+\.\d+\.\d+ [A-Z] ")
 _ERROR = re.compile(
     r"^\d+\.\d+\.\d+\.\d+ E |error|failed|terminate called|what\(\):", re.IGNORECASE
 )
+_INFORMS = re.compile(r"^\d+\.\d+\.\d+\.\d+ [ID] ")
 _SAYS_NOTHING = re.compile(
     r"Failed to init server|exiting due to model loading error|failed to load model"
     r"|^(Traceback|  File |    )|common_init_: failed"
@@ -113,11 +114,18 @@ _PATH = re.compile(r"(?:[A-Za-z]:)?(?:/[^\s/'\",:;()]+)+/(?=[^\s/'\"])")
 
 
 def last_error(log_tail: Sequence[str]) -> str:
-    """The last line that tells of an error and says more than "failed"; else the last line."""
+    """The last line that tells of an error and says more than "failed".
+
+    Without one the last line that is no mere information; empty if there is none either.
+    """
     telling = [line for line in log_tail if _ERROR.search(line) and not _SAYS_NOTHING.search(line)]
     if telling:
         return _clean(telling[-1])
-    spoken = [line for line in log_tail if line.strip() and not _SAYS_NOTHING.search(line)]
+    spoken = [
+        line
+        for line in log_tail
+        if line.strip() and not _SAYS_NOTHING.search(line) and not _INFORMS.search(line)
+    ]
     return _clean(spoken[-1]) if spoken else ""
 
 
@@ -142,9 +150,9 @@ def _facts(
         case "MODEL_FILE_MISSING":
             return {"model": model}
         case "WORKER_OUT_OF_MEMORY":
-            return {"model": model, "worker": worker, "line": line, **ended}
+            return {"model": model, "worker": worker, "line": cause, **ended}
         case "ENGINE_ARGUMENT":
-            return {"model": model, "worker": worker, "line": line, **ended}
+            return {"model": model, "worker": worker, "line": cause, **ended}
         case "PORT_TAKEN":
             port = re.search(r"port: (\d+)", line)
             return {"host": "127.0.0.1", "port": int(port.group(1)) if port else 0, "holder": ""}

@@ -50,6 +50,12 @@ ROWS: tuple[Row, ...] = (
         "{file} is no multimodal projector for it",
     ),
     _row(
+        "chat template refused",
+        _ARGUMENT,
+        r"error: the supplied chat template is not supported",
+        "its chat template is wrong",
+    ),
+    _row(
         "chat template",
         _ARGUMENT,
         r"common_chat_templates_init: error: (?P<why>.+)",
@@ -84,18 +90,6 @@ ROWS: tuple[Row, ...] = (
         "{size} MB more were not to be had",
     ),
     _row(
-        "KV cache",
-        _MEMORY,
-        r"failed to allocate buffer for kv cache",
-        "the context did not fit into memory",
-    ),
-    _row(
-        "compute buffers",
-        _MEMORY,
-        r"failed to allocate compute (?:pp |tg )?buffers",
-        "the compute buffers did not fit into memory",
-    ),
-    _row(
         "mapping refused",
         _MEMORY,
         r"mmap failed: Cannot allocate memory",
@@ -107,11 +101,11 @@ ROWS: tuple[Row, ...] = (
         r"error loading model: Resource temporarily unavailable",
         "no memory for another thread, or too many processes",
     ),
-    _row("bad_alloc", _MEMORY, r"std::bad_alloc|MemoryError", "memory was not to be had"),
+    _row("bad_alloc", _MEMORY, r"bad_alloc", "memory was not to be had"),
     _row(
         "no thread",
         _MEMORY,
-        r"std::system_error|Thread creation failed|can't start new thread",
+        r"std::system_error",
         "no memory for another thread, or too many processes",
     ),
     # --- the file of the model

@@ -1,4 +1,4 @@
-"""`python -m rbee.worker SPEC_PATH`: run one model. `--describe [ENGINE_PATH]`: tell of an engine."""
+"""`python -m rbee.worker SPEC_PATH` runs one model; `--describe [PATH]` tells of an engine."""
 
 from __future__ import annotations
 

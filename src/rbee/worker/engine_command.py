@@ -18,7 +18,7 @@ KEY_VARIABLE = "RBEE_WORKER_KEY"
 _ENGINE_KEY_VARIABLE = "LLAMA_API_KEY"
 
 SSE_PING_S = 1
-"""With the default of 30, SIGTERM with an open stream takes 30 s (measured); and pings prove life."""
+"""With the default of 30, SIGTERM with an open stream takes 30 s (measured); pings prove life."""
 
 HTTP_THREADS_SPARE = 4
 """Beside one per slot: health, /slots and requests that wait hold a thread of the engine each."""

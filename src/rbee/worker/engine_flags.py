@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import msgspec
+
 
 class FlagError(Exception):
     """A flag or a value that the engine does not take; says which."""
@@ -91,6 +93,14 @@ _ATTRIBUTES = _flags(
         "-kvu --kv-unified": "kv_unified",
         "-cb --cont-batching": "cont_batching",
         "--keep": "n_keep",
+        "--context-shift": "ctx_shift",
+        "--mmproj-offload": "mmproj_use_gpu",
+        "--skip-chat-parsing": "force_pure_content_parser",
+        "-sp --special": "special",
+        "-e --escape": "escape",
+        "--draft-p-split --spec-draft-p-split": "speculative.draft.p_split",
+        "-ctkd --cache-type-k-draft --spec-draft-type-k": "speculative.draft.cache_type_k",
+        "-ctvd --cache-type-v-draft --spec-draft-type-v": "speculative.draft.cache_type_v",
         "-gan --grp-attn-n": "grp_attn_n",
         "-gaw --grp-attn-w": "grp_attn_w",
     }
@@ -143,12 +153,12 @@ def _words(args: Sequence[str]) -> Iterator[str]:
 
 
 def _apply_one(params: Any, flag: str, words: Iterator[str], waiting: list[str]) -> None:
-    if flag in ("--lora", "--rope-scale", "-ts", "--tensor-split", "--chat-template-file"):
+    if flag in _SPECIAL:
         _SPECIAL[flag](params, _value(flag, words))
         return
     found = _FIXED.get(flag) or _ATTRIBUTES.get(flag) or _by_rule(params, flag)
     if found is None:
-        raise FlagError(f"invalid argument: {flag}")
+        raise FlagError(f"invalid argument: {flag} (not in the built-in engine)")
     if found.fixed is not None:
         _assign(params, found, flag, found.fixed)
     elif isinstance(_look(params, found.attributes[0]), bool):
@@ -168,9 +178,14 @@ def _by_rule(params: Any, flag: str) -> _Flag | None:
     for path in (name, f"n_{name}", f"sampling.{name}"):
         if _has(params, path):
             return _Flag((path,))
-    if name.startswith("no_") and isinstance(_look_or_none(params, name[3:]), bool):
-        return _Flag((name[3:],), False)
-    return None
+    if not name.startswith("no_"):
+        return None
+    on = _ATTRIBUTES.get(f"--{flag[5:]}") or _Flag((name[3:],))
+    return (
+        _Flag(on.attributes, False)
+        if isinstance(_look_or_none(params, on.attributes[0]), bool)
+        else None
+    )
 
 
 def _value(flag: str, words: Iterator[str]) -> str:
@@ -255,7 +270,18 @@ def _set_template_file(params: Any, value: str) -> None:
         raise FlagError("invalid argument: --chat-template-file cannot be read") from exc
 
 
+def _set_template_arguments(params: Any, value: str) -> None:
+    try:
+        named = msgspec.json.decode(value, type=dict[str, Any])
+    except msgspec.DecodeError as exc:
+        raise FlagError(f"invalid argument: --chat-template-kwargs {value}") from exc
+    params.default_template_kwargs = {
+        name: msgspec.json.encode(argument).decode() for name, argument in named.items()
+    }
+
+
 _SPECIAL = {
+    "--chat-template-kwargs": _set_template_arguments,
     "--lora": _set_lora,
     "--rope-scale": _set_rope_scale,
     "-ts": _set_tensor_split,

@@ -1,4 +1,4 @@
-"""The two questions that a worker asks its own engine, over loopback: is it up, does anything run."""
+"""The two questions that a worker asks its own engine: is it up, does anything run."""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 class EngineProcess:
-    """One run of an engine. `on_exit` is called once, in the event loop, when it has ended."""
+    """One run of an engine. `on_exit` is called once, in the event loop, when it has ended.
+
+    To be made before any thread: its child runs a few lines of Python before it is the engine.
+    """
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], on_exit: Callable[[], None]
@@ -33,7 +36,7 @@ class EngineProcess:
             command,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent(os.getpid()),
+            preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - no thread runs yet
         )
         self.pid = self._process.pid
         self._watch()
@@ -63,10 +66,11 @@ class EngineProcess:
             self._process.kill()
 
     def _watch(self) -> None:
-        if not sys.platform.startswith("linux"):
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
             self._poll()
             return
-        descriptor = os.pidfd_open(self.pid)
 
         def ended() -> None:
             self._loop.remove_reader(descriptor)

@@ -20,7 +20,7 @@ _PARENT_LOOK_S = 1.0
 
 
 def run(spec_path: Path, pooling: str) -> int:
-    """Load, serve until killed. Returns the exit code of a load that failed; the log has the why."""
+    """Load, serve until killed. Returns the exit code of a failed load; the log has the why."""
     import xllamacpp
 
     parent = os.getppid()

@@ -82,9 +82,8 @@ class Supervisor:
 
     async def run(self) -> int:
         """Until the worker is done; its exit code, negative for a signal."""
-        loop = asyncio.get_running_loop()
-        self._done: asyncio.Future[int] = loop.create_future()
-        self._build = asyncio.ensure_future(asyncio.to_thread(self._read_build))
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[int] = self._loop.create_future()
         signal.signal(signal.SIGTERM, self._on_sigterm)
         self._start(self._lifeline.keep())
         try:
@@ -92,6 +91,7 @@ class Supervisor:
         except RbeeError as error:
             await self._give_up(error)
             return 1
+        self._build = asyncio.ensure_future(asyncio.to_thread(self._read_build))
         self._start(self._watch_load())
         returncode = await self._done
         await self._lifeline.flush(_FLUSH_S)
@@ -161,7 +161,7 @@ class Supervisor:
     def _on_sigterm(self, _number: int, _frame: object) -> None:
         """Marked at once: a group's SIGTERM ends the engine too, and that was asked for then."""
         self._stop_asked = True
-        asyncio.get_event_loop().call_soon_threadsafe(self._tell, Event.STOP)
+        self._loop.call_soon_threadsafe(self._tell, Event.STOP)
 
     def _tell(self, event: Event) -> None:
         if event is Event.ENGINE_ENDED and self._stop_asked:
