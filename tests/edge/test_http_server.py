@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.edge.conftest import RunLoop
 from tests.http_talk import Talk, answers, ask, until
@@ -794,3 +796,55 @@ class TestDrain:
                 talk.close()
 
         run_loop(story())
+
+
+class TestLeaks:
+    def test_any_mixture_of_clients(self, run_loop: RunLoop) -> None:
+        """After some hundred clients that leave in every way, in the head, in the body, waiting and
+        in the stream, no exchange, connection or socket is left, and every handler was told."""
+
+        async def story() -> None:
+            before = _open_sockets()
+            async with serving(replace(SMALL, connections=500), QUICK) as house:
+                chance = random.Random(7)
+                await asyncio.gather(*[_misbehave(house, chance) for _ in range(300)])
+                await until(lambda: not house.server._connections)
+                assert house.server.open_exchanges == 0
+                told = [exchange for exchange in house.held if exchange.closed]
+                assert all(exchange.closed or exchange.finished for exchange in house.held)
+                assert house.hang_ups == len(told)
+                assert not house.faults
+                assert (await ask(house.port, GET_CLOSE))[0].status == 200
+            await until(lambda: _open_sockets() == before)
+
+        run_loop(story())
+
+
+def _open_sockets() -> int:
+    return len(psutil.Process().net_connections(kind="all"))
+
+
+async def _misbehave(house: House, chance: random.Random) -> None:
+    """One client that stops somewhere, and a handler that may or may not get on with it."""
+    talk = await Talk.dial(house.port, receive_bytes=chance.choice([0, 4096]))
+    data = chance.choice([_hold(), _hold(version="1.0"), _hold() + GET * 50, GET * 3])
+    await talk.send(data[: chance.choice([len(data), len(data), chance.randrange(len(data))])])
+    await asyncio.sleep(chance.random() * 0.05)
+    for exchange in chance.sample(house.held, len(house.held) // 4):
+        if exchange.finished or exchange.closed:
+            continue
+        act = chance.choice(["respond", "stream", "stream", "abort"])
+        if act == "abort":
+            exchange.abort()
+        elif exchange.started:
+            exchange.write(b"x" * chance.choice([10, 100_000]))
+            exchange.finish()
+        elif act == "stream":
+            exchange.start(200, [])
+            exchange.write(b"x" * chance.choice([10, 100_000]))
+        else:
+            exchange.respond(200, [], b"x" * chance.choice([10, 100_000]))
+    if chance.random() < 0.4:
+        talk.shut()
+    await asyncio.sleep(chance.random() * 0.05)
+    chance.choice([talk.close, talk.reset])()
