@@ -1,0 +1,95 @@
+"""Fixtures: a world per scenario, on a shared home or on one of its own; the story of a failure."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+
+from tests.model_file import model_path
+
+from world import Home, World
+
+pytest_plugins = [
+    "steps.arranging",
+    "steps.acting",
+    "steps.outcomes",
+    "steps.answers",
+    "steps.workers",
+]
+
+ALLOWED_SKIPS = ("kernel:", "device:")
+
+
+@pytest.fixture(scope="session")
+def model() -> Path:
+    """The real model's file."""
+    return model_path()
+
+
+@pytest.fixture(scope="session")
+def shared_home(model: Path) -> Iterator[Home]:
+    """One running rbee for all scenarios that leave it as it was."""
+    home = Home(model)
+    outcome = home.keeper("serve", str(home.file()), "--wait")
+    assert outcome.code == 0, str(outcome)
+    yield home
+    home.end()
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    """RBEE_* of a home of its own; filled by Given."""
+    return {}
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, settings: dict[str, str]) -> Iterator[World]:
+    """The scenario's world: tagged @own it has an RBEE_HOME of its own, removed at its end."""
+    own = request.node.get_closest_marker("own") is not None
+    if own:
+        home = Home(request.getfixturevalue("model"))
+    else:
+        home = request.getfixturevalue("shared_home")
+    found = World(home, settings)
+    request.node.stash[_HOME] = home
+    yield found
+    for stream in found.streams:
+        stream.hang_up.set()
+    if own:
+        home.end()
+
+
+_HOME = pytest.StashKey[Home]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A red scenario tells its story."""
+    outcome = yield
+    report = outcome.get_result()
+    home = item.stash.get(_HOME, None)
+    if report.failed and home is not None:
+        report.sections.append(("the story", home.story()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A skip fails CI, unless it names the kernel feature or the device that is missing."""
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if os.environ.get("CI") and not any(word in reason for word in ALLOWED_SKIPS):
+            pytest.exit(f"{report.nodeid} was skipped in CI: {reason}", returncode=1)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that another program holds for the length of the scenario."""
+    from faults.sockets import taken_port
+
+    with taken_port() as port:
+        yield port

@@ -1,0 +1,44 @@
+"""Files damaged as disks and downloads damage them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def truncated(model: Path, target: Path) -> Path:
+    """The first half of a model file."""
+    data = model.read_bytes()
+    target.write_bytes(data[: len(data) // 2])
+    return target
+
+
+def bad_magic(model: Path, target: Path) -> Path:
+    """A web page where a model should be, as captive portals deliver it."""
+    target.write_bytes(b"<html><body>Sign in to continue</body></html>" * 100)
+    return target
+
+
+def flipped(path: Path) -> None:
+    """One bit in the middle, in place."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def large(target: Path, size_bytes: int) -> Path:
+    """A GGUF of that size, most of it a hole: a valid header and one tensor of zeros."""
+    import struct
+
+    def text(value: bytes) -> bytes:
+        return struct.pack("<Q", len(value)) + value
+
+    elements = (size_bytes - 4096) // 4
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 1)
+    head += text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama")
+    head += text(b"w") + struct.pack("<IQIQ", 1, elements, 0, 0)
+    with target.open("wb") as file:
+        file.write(head)
+        file.truncate(size_bytes)
+    return target

@@ -1,0 +1,83 @@
+Feature: Up, down, and up again
+  Starting and stopping are idempotent, and nothing outlives a stop.
+
+  @own
+  Scenario: A second up changes nothing
+    Given rbee is up
+    When I run rbee up --detach
+    Then it exits with 0
+    And it says already running
+    When I run rbee down
+    Then it exits with 0
+    And nothing of rbee is left
+
+  @own
+  Scenario: The port is taken by another program
+    Given another program holds a port
+    When I run rbee up --detach --port {port}
+    Then it exits with 1
+    And it says PORT_TAKEN
+    And it says {port}
+    And nothing of rbee is left
+
+  @own
+  Scenario: An address that others could reach is refused without keys
+    When I run rbee up --detach --host 0.0.0.0
+    Then it exits with 2
+    And it says BIND_REFUSED
+    And nothing of rbee is left
+
+  @own
+  Scenario: SIGTERM of rbee while an answer runs
+    Given the setting RBEE_DRAIN_S is 2
+    And rbee serves the model tiny
+    And a stream is running
+    When the queen gets SIGTERM
+    Then the stream ends with its finish or with SHUTTING_DOWN
+    And nothing of rbee is left
+
+  @own
+  Scenario: Everything is killed at once, and what was wished comes back
+    Given rbee serves the model tiny
+    When everything of rbee is killed at once
+    And I run rbee up --detach
+    Then it exits with 0
+    And the model tiny is served again without a word of mine
+    And rbee doctor finds nothing left over
+
+  @own
+  Scenario: A newer keeper meets an older rbee
+    Given rbee is up
+    And an rbee of version 9.9.9 is installed elsewhere
+    When the other rbee runs ps
+    Then it exits with 1
+    And it says VERSION_MISMATCH
+    And it says 9.9.9
+    And it shows no traceback
+
+  @own
+  Scenario: A key that does not exist in the configuration
+    Given the configuration
+      """
+      [limits]
+      queu = 5
+      """
+    When I run rbee up --detach
+    Then it exits with 2
+    And it says CONFIG_INVALID
+    And it says queue
+    And nothing of rbee is left
+
+  @own
+  Scenario: Commands without a running rbee
+    When I run rbee ps
+    Then it exits with 255
+    And it says NOT_RUNNING
+    When I run rbee frobnicate
+    Then it exits with 2
+    And it says USAGE
+    When I run rbee explain NO_SUCH
+    Then it exits with 2
+    And it says CODE_UNKNOWN
+    When I run rbee down
+    Then it exits with 0

@@ -1,0 +1,71 @@
+Feature: Workers that die, and come back
+  A death is seen, named, and mended; who asks meanwhile is served or told.
+
+  @own
+  Scenario: A worker is killed while idle
+    Given rbee serves the model tiny
+    When the worker gets SIGKILL
+    Then another worker is ready within 20 s
+    And a request is served
+    And the event log names WORKER_KILLED
+
+  @own
+  Scenario: A worker is killed in the middle of an answer
+    Given rbee serves the model tiny
+    And a stream is running
+    When the worker gets SIGKILL
+    Then the stream ends with the error WORKER_KILLED or WORKER_LOST, and then [DONE]
+    And a request is served
+
+  @own
+  Scenario: A worker aborts in the middle of an answer
+    Given rbee serves the model tiny
+    And a stream is running
+    When the worker gets SIGABRT
+    Then the stream ends with the error WORKER_CRASHED or WORKER_LOST, and then [DONE]
+    And the event log names WORKER_CRASHED
+
+  @own
+  Scenario: A worker hangs in the middle of an answer
+    Given the setting RBEE_SILENCE_S is 1
+    And rbee serves the model tiny
+    And a stream is running
+    When the worker gets SIGSTOP
+    Then the stream ends with the error WORKER_HUNG, and then [DONE]
+    And another worker is ready within 20 s
+    And the event log names WORKER_HUNG
+
+  @own
+  Scenario: The hive is killed and back with the same workers
+    Given rbee serves the model tiny
+    And a stream is running
+    When the hive gets SIGKILL
+    Then the hive is back within 3 s with the same workers
+    And the stream ends with its finish
+    And the event log names HIVE_LOST
+
+  @own
+  Scenario: An idle model is unloaded, and loaded again when asked for
+    Given the setting RBEE_DEFAULTS_KEEP_ALIVE is 1s
+    And the model tiny is stored
+    And rbee is up
+    When I ask for 4 tokens
+    Then the answer is 200
+    And no worker is left within 20 s
+    When I ask for 4 tokens
+    Then the answer is 200
+
+  @own
+  Scenario: Two replicas
+    Given rbee serves the model tiny with --replicas 2
+    Then 2 workers are ready
+    When I run rbee stop tiny
+    Then it exits with 0
+    And no worker is left within 1 s
+
+  @own
+  Scenario: A worker that is not there
+    Given rbee is up
+    When I run rbee workers shutdown w99
+    Then it exits with 1
+    And it says WORKER_NOT_FOUND

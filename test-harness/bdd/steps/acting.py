@@ -1,0 +1,178 @@
+"""When: deeds through the keeper, over HTTP, or with signals."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import threading
+from pathlib import Path
+
+import httpx
+import psutil
+from pytest_bdd import parsers, when
+
+from eventually import eventually
+from faults import files, sockets
+
+SIGNALS = {
+    "SIGKILL": signal.SIGKILL,
+    "SIGTERM": signal.SIGTERM,
+    "SIGSTOP": signal.SIGSTOP,
+    "SIGINT": signal.SIGINT,
+    "SIGABRT": signal.SIGABRT,
+    "SIGSEGV": signal.SIGSEGV,
+}
+
+
+@when(parsers.parse("I run rbee {words}"))
+def run(world, words):
+    told = words.format(file=world.seen.get("file", ""), port=world.seen.get("port", ""))
+    world.keeper(*shlex.split(told))
+
+
+@when(parsers.parse("I run rbee {words} and press Ctrl-C in the answer"))
+def run_and_interrupt(world, words):
+    process = world.home.begin(*shlex.split(words))
+    eventually(lambda: world.home.workers("BUSY"), within_s=30)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    world.seen["interrupted"] = (process.returncode, out, err)
+
+
+@when(parsers.parse("the {who} gets {name}"))
+def signalled(world, who, name):
+    pid = pid_of(world, who)
+    world.seen["workers"] = [one["pid"] for one in world.home.workers()]
+    world.seen["pid"] = pid
+    os.kill(pid, SIGNALS[name])
+
+
+def pid_of(world, who):
+    if who == "worker":
+        return world.ready_worker()["pid"]
+    shown = world.home.ps()
+    return shown["queen"]["pid"] if who == "queen" else shown["hives"][0]["pid"]
+
+
+@when(parsers.parse("I ask for {count:d} tokens"))
+def ask_tokens(world, count):
+    world.answer = world.home.chat(max_tokens=count)
+
+
+@when(parsers.re(r"I request (?P<method>\S+) (?P<path>\S+)"))
+def ask(world, method, path):
+    world.ask(method, path)
+
+
+@when(parsers.parse("I request {method} {path} with the header {name}: {value}"))
+def ask_with_header(world, method, path, name, value):
+    world.ask(method, path, headers={name: value})
+
+
+@when(parsers.parse("I post to {path} the body {body}"))
+def post(world, path, body):
+    headers = {"content-type": "application/json"}
+    data = body.encode().decode("unicode_escape").encode("latin-1")
+    world.ask("POST", path, content=data, headers=headers)
+
+
+@when(parsers.parse("I post text to {path}"))
+def post_text(world, path):
+    world.ask("POST", path, content=b"{}", headers={"content-type": "text/plain"})
+
+
+@when(parsers.parse("I send a prompt of {count:d} words"))
+def long_prompt(world, count):
+    world.answer = world.home.chat(prompt="word " * count)
+
+
+@when("I send bytes that are no HTTP")
+def no_http(world):
+    port = int(world.home.url.rsplit(":", 1)[1])
+    world.seen["raw"] = sockets.raw(port, b"\x16\x03\x01\x02\x00 hello\r\n\r\n")
+
+
+@when(parsers.parse("{count:d} clients ask at once"))
+def many(world, count):
+    answers = []
+
+    def one():
+        answers.append(world.home.chat(max_tokens=24))
+
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    world.seen["answers"] = answers
+
+
+@when("the client of the stream hangs up")
+def hang_up(world):
+    stream = world.streams[-1]
+    stream.hang_up.set()
+    assert stream.ended.wait(10)
+
+
+@when("a client hangs up while its prompt is being read")
+def hang_up_in_prefill(world):
+    prompt = "word " * 400
+    body = {"model": "tiny", "messages": [{"role": "user", "content": prompt}], "stream": True}
+    try:
+        httpx.post(world.home.url + "/v1/chat/completions", json=body, timeout=0.6)
+    except httpx.TimeoutException:
+        world.seen["hung up"] = True
+
+
+@when("the stored file changes by one bit")
+def flip(world):
+    blobs = list((world.home.path / "models" / "blobs").iterdir())
+    original = blobs[0].resolve()
+    data = original.read_bytes()
+    original.unlink()
+    original.write_bytes(data)
+    files.flipped(original)
+
+
+@when(parsers.parse("a model of {size_gb:d} GB is being hashed"))
+def hash_large(world, size_gb):
+    target = world.home.file("whole.gguf").with_name("large.gguf")
+    files.large(target, size_gb << 30)
+    pull = world.home.begin("models", "pull", str(target))
+    slowest = 0.0
+    looks = 0
+    pids = [world.home.ps()["queen"]["pid"], os.getpid()]
+    with httpx.Client(base_url=world.home.url) as client:
+        client.get("/health")
+        while pull.poll() is None:
+            before = sum(map(kept_waiting_s, pids))
+            took_s = client.get("/health").elapsed.total_seconds()
+            slowest = max(slowest, took_s - (sum(map(kept_waiting_s, pids)) - before))
+            looks += 1
+    world.seen["slowest_s"], world.seen["looks"] = slowest, looks
+    world.seen["pull"] = (pull.returncode, pull.communicate()[1])
+
+
+def kept_waiting_s(pid):
+    """How long a process was ready to run while the kernel let others run: on a busy machine that
+    is no fault of its loop (proc(5), schedstat, second field)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+@when(parsers.parse("the other rbee runs {words}"))
+def other_runs(world, words):
+    world.home.env["PYTHONPATH"] = world.seen["elsewhere"]
+    try:
+        world.keeper(*shlex.split(words))
+    finally:
+        del world.home.env["PYTHONPATH"]
+
+
+@when("everything of rbee is killed at once")
+def kill_all(world):
+    for process in world.home.processes():
+        try:
+            process.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue

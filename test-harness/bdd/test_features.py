@@ -1,0 +1,5 @@
+"""Every scenario of every feature."""
+
+from pytest_bdd import scenarios
+
+scenarios("features")
