@@ -156,6 +156,12 @@ DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
     "architecture_unknown": _architecture,
     "context_length_missing": lambda data: _without(data, "llama.context_length"),
     "block_count_missing": lambda data: _without(data, "llama.block_count"),
+    "rope_dimensions_odd": lambda data: _put(
+        data, _entry(data, "llama.rope.dimension_count").value_at, struct.pack("<I", 63)
+    ),
+    "block_count_zero": lambda data: _put(
+        data, _entry(data, "llama.block_count").value_at, struct.pack("<I", 0)
+    ),
     "feed_forward_wrong": lambda data: _put(
         data, _entry(data, "llama.feed_forward_length").value_at, struct.pack("<I", 1504)
     ),

@@ -75,6 +75,12 @@ ROWS: tuple[Row, ...] = (
         r"error while handling argument \"(?P<flag>[^\"]+)\": (?P<why>.+)",
         "{flag}: {why}",
     ),
+    _row(
+        "slots",
+        _ARGUMENT,
+        r"n_seq_max must be <= (?P<most>\d+)",
+        "more than {most} slots are not possible (--parallel)",
+    ),
     _row("port taken", "PORT_TAKEN", r"couldn't bind HTTP server socket", "its port is in use"),
     _row(
         "library missing",
@@ -235,6 +241,18 @@ ROWS: tuple[Row, ...] = (
         _CORRUPT,
         r"key not found in model: (?P<key>\S+)",
         "its metadata lacks {key}",
+    ),
+    _row(
+        "metadata unfit",
+        _CORRUPT,
+        r"error loading model hyperparameters: (?P<why>.+)",
+        "its metadata does not fit together: {why}",
+    ),
+    _row(
+        "layers",
+        _CORRUPT,
+        r"GGML_ASSERT\(hparams\.n_layer",
+        "its metadata gives an impossible number of layers",
     ),
     _row(
         "vocabulary missing",
