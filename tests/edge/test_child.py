@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.eventually import soon
 
 from rbee.edge.child import Exit, find, spawn
 from rbee.edge.process_table import group_members, is_alive, start_time
@@ -32,13 +32,6 @@ DEAF = (
 
 def _python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
-
-
-async def _until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not check():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 def test_the_return_code_is_told(tmp_path: Path) -> None:
@@ -98,7 +91,7 @@ def test_end_takes_the_whole_group(tmp_path: Path) -> None:
     async def run() -> tuple[int, Exit]:
         log = tmp_path / "log"
         child = spawn(_python(FAMILY), log=log)
-        await _until(lambda: log.read_text().endswith("\n"))
+        await soon(lambda: log.read_text().endswith("\n"))
         grandchild = int(log.read_text())
         assert set(group_members(child.pid)) == {child.pid, grandchild}
         ended = await child.end(LIMIT_S)
@@ -120,7 +113,7 @@ def test_a_grandchild_that_its_parent_left_is_killed(tmp_path: Path) -> None:
     async def run() -> None:
         log = tmp_path / "log"
         child = spawn(_python(FAMILY), log=log)
-        await _until(lambda: log.read_text().endswith("\n"))
+        await soon(lambda: log.read_text().endswith("\n"))
         os.kill(child.pid, signal.SIGKILL)
         await child.wait()
         assert group_members(child.pid) == [int(log.read_text())]
@@ -136,7 +129,7 @@ def test_who_ignores_sigterm_is_killed_after_the_limit(tmp_path: Path) -> None:
     async def run() -> tuple[Exit, float]:
         log = tmp_path / "log"
         child = spawn(_python(DEAF), log=log)
-        await _until(lambda: log.read_text() == "deaf\n")
+        await soon(lambda: log.read_text() == "deaf\n")
         began = time.monotonic()
         return await child.end(0.3), time.monotonic() - began
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -34,6 +35,13 @@ def test_a_zombie_is_not_alive() -> None:
     finally:
         child.wait()
     assert start_time(child.pid) is None
+
+
+def test_a_start_time_does_not_move_with_the_clock() -> None:
+    """It counts from the machine's start, so that a corrected clock makes nobody a stranger."""
+    here = start_time(os.getpid())
+    assert here is not None
+    assert 0 < here <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def test_our_own_group_is_never_signalled() -> None:

@@ -47,7 +47,7 @@ class NoMachine:
         assert self.refusal is not None
         raise self.refusal
 
-    async def probe(self, port: int) -> bool:
+    async def probe(self, port: int, within_s: float) -> bool:
         return False
 
     def changed(self, owner: WorkerOwner) -> None:

@@ -8,6 +8,7 @@ from rbee.edge.logs import Log
 from rbee.errors import RbeeError
 from rbee.hive.calls import Calls
 from rbee.wire.control import Done, Failed, FromHive
+from tests.eventually import soon
 
 
 async def _answer_of(work: object) -> FromHive:
@@ -53,7 +54,7 @@ def test_a_cancelled_call_is_answered() -> None:
         calls = Calls(said.append, Log("test"))
         calls.start("c1", _gives(await asyncio.sleep(0)))
         calls.start("c2", _forever())
-        await asyncio.sleep(0.01)
+        await soon(lambda: said)
         calls.cancel("c2")
         calls.cancel("nobody")
         await calls.cancel_all()

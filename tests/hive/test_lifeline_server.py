@@ -20,6 +20,7 @@ from rbee.version import VERSION
 from rbee.wire import lifeline
 from rbee.wire.control import ModelWish
 from rbee.wire.lifeline import Listening, WorkerHello, WorkerSpec
+from tests.eventually import soon
 from tests.hive.surroundings import NoMachine
 
 HELLO = WorkerHello("w1", os.getpid(), VERSION)
@@ -58,8 +59,7 @@ def _say(channel: LineChannel, *messages: lifeline.FromWorker) -> None:
 
 
 async def _becomes(owner: WorkerOwner, state: State) -> None:
-    while owner.state is not state:
-        await asyncio.sleep(0.005)
+    await soon(lambda: owner.state is state)
 
 
 def test_a_worker_that_proves_itself_is_heard(tmp_path: Path) -> None:

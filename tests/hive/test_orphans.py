@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rbee.hive.orphans import find_orphans
 from rbee.hive.worker_folder import Birth, WorkerFolder
 from rbee.wire.control import ModelWish
 from rbee.wire.lifeline import WorkerSpec
+from tests.eventually import eventually
 
 WISH = ModelWish("m", "m:1")
 FAMILY = (
@@ -77,10 +77,7 @@ def test_children_of_a_dead_worker_are_ended(
     worker.wait()
     assert len(group_members(worker.pid)) == 1
     assert _found(tmp_path) == []
-    deadline = time.monotonic() + 5
-    while group_members(worker.pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually(lambda: not group_members(worker.pid))
 
 
 def test_a_half_written_folder_is_removed(tmp_path: Path) -> None:

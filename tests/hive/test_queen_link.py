@@ -14,6 +14,7 @@ from rbee.settings import Settings, Timing
 from rbee.version import CONTROL_PROTOCOL, VERSION
 from rbee.wire import control
 from rbee.wire.problem import to_problem
+from tests.eventually import soon
 
 LIMIT_S = 10.0
 ENGINE = control.EngineView("llama-cpp", "b1")
@@ -46,8 +47,7 @@ def _talk(folder: Path, serve: Serve, orphan_s: float = 0.3) -> Talk:
         server = await listen_lines(folder / "control.sock", serve, limit_bytes=1 << 20)
         async with asyncio.timeout(LIMIT_S):
             task = asyncio.create_task(talk.link.run())
-            while not talk.heard and not task.done():
-                await asyncio.sleep(0.01)
+            await soon(lambda: talk.heard or task.done())
             server.close()
             await task
         return talk
@@ -131,13 +131,36 @@ def test_what_changes_after_hello_is_said_behind_it(tmp_path: Path) -> None:
         server = await listen_lines(tmp_path / "control.sock", serve, limit_bytes=1 << 20)
         async with asyncio.timeout(LIMIT_S):
             task = asyncio.create_task(talk.link.run())
-            while len(lines) < 2:
-                await asyncio.sleep(0.01)
+            await soon(lambda: len(lines) >= 2)
             server.close()
             await task
 
     asyncio.run(run())
     assert lines[:2] == [HELLO, control.Pong()]
+
+
+def test_faults_are_kept_for_a_queen_who_is_away(tmp_path: Path) -> None:
+    """What happened without a queen is told behind the next Hello."""
+    fault = control.Happened(1.0, "WORKER_KILLED", "killed", "started again", "ok")
+    lines = []
+
+    async def run() -> None:
+        talk = Talk(tmp_path, orphan_s=1.0)
+        talk.link.say(fault)
+
+        async def serve(channel: LineChannel) -> None:
+            lines.append(control.decode_from_hive(await channel.receive() or b""))
+            lines.append(control.decode_from_hive(await channel.receive() or b""))
+
+        server = await listen_lines(tmp_path / "control.sock", serve, limit_bytes=1 << 20)
+        async with asyncio.timeout(LIMIT_S):
+            task = asyncio.create_task(talk.link.run())
+            await soon(lambda: len(lines) >= 2)
+            server.close()
+            await task
+
+    asyncio.run(run())
+    assert lines[:2] == [HELLO, fault]
 
 
 def test_a_link_without_a_queen_ends(tmp_path: Path) -> None:

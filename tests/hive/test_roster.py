@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from rbee.errors import RbeeError
 from rbee.hive.roster import MIN_STAY_S
 from rbee.policy.worker_life import Event, State
 from rbee.wire.control import ModelWish
+from tests.eventually import soon
 from tests.hive.surroundings import NoMachine
 
 WISH = ModelWish("m", "m:1", keep_alive_s=0.05)
@@ -25,13 +25,6 @@ def _run(tmp_path: Path, story: Callable[[NoMachine], Awaitable[None]]) -> None:
         await story(NoMachine(tmp_path))
 
     asyncio.run(run())
-
-
-async def _until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not check():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 def _ids(machine: NoMachine) -> list[str]:
@@ -48,7 +41,7 @@ def test_as_many_workers_as_wished(tmp_path: Path) -> None:
         roster.want(msgspec.structs.replace(WISH, replicas=3))
         assert _ids(machine) == ["w1", "w2", "w3"]
         roster.want(WISH)
-        await _until(lambda: _ids(machine) == ["w1"])
+        await soon(lambda: _ids(machine) == ["w1"])
 
     _run(tmp_path, story)
 
@@ -74,7 +67,7 @@ def test_a_changed_wish_drains_the_old_and_starts_new(tmp_path: Path) -> None:
         machine.roster.want(ModelWish("other", "o:1"))
         machine.roster.want(msgspec.structs.replace(WISH, ctx=64))
         assert sorted(_ids(machine)) == ["w1", "w2", "w3"]
-        await _until(lambda: sorted(_ids(machine)) == ["w2", "w3"])
+        await soon(lambda: sorted(_ids(machine)) == ["w2", "w3"])
 
     _run(tmp_path, story)
 
@@ -86,7 +79,7 @@ def test_the_welcome_is_the_whole_truth(tmp_path: Path) -> None:
         machine.roster.want(WISH)
         machine.roster.want(msgspec.structs.replace(WISH, mode="embedding"))
         machine.roster.welcome((ModelWish("other", "o:1"),))
-        await _until(lambda: _ids(machine) == ["w3"])
+        await soon(lambda: _ids(machine) == ["w3"])
 
     _run(tmp_path, story)
 
@@ -98,10 +91,10 @@ def test_unwanting_a_model_ends_all_its_modes(tmp_path: Path) -> None:
         for mode in ("chat", "embedding"):
             machine.roster.want(msgspec.structs.replace(WISH, mode=mode))
         machine.roster.unwant("m", "embedding")
-        await _until(lambda: _ids(machine) == ["w1"])
+        await soon(lambda: _ids(machine) == ["w1"])
         machine.roster.unwant("nobody")
         machine.roster.unwant("m")
-        await _until(lambda: _ids(machine) == [])
+        await soon(lambda: _ids(machine) == [])
 
     _run(tmp_path, story)
 
@@ -112,7 +105,7 @@ def test_a_lasting_failure_is_remembered_until_something_changes(tmp_path: Path)
     async def story(machine: NoMachine) -> None:
         machine.refusal = CORRUPTED
         machine.roster.want(WISH)
-        await _until(lambda: bool(machine.unservable))
+        await soon(lambda: bool(machine.unservable))
         for _ in range(3):
             machine.roster.want(WISH)
             machine.roster.tick()
@@ -121,7 +114,7 @@ def test_a_lasting_failure_is_remembered_until_something_changes(tmp_path: Path)
         machine.print = "another file"
         machine.refusal = None
         machine.roster.tick()
-        await _until(lambda: machine.prepared == 2)
+        await soon(lambda: machine.prepared == 2)
         assert machine.told[-2:] == ["w1 replaced", "w2 STARTING"]
 
     _run(tmp_path, story)
@@ -133,9 +126,9 @@ def test_a_fresh_wish_forgets(tmp_path: Path) -> None:
     async def story(machine: NoMachine) -> None:
         machine.refusal = CORRUPTED
         machine.roster.want(WISH)
-        await _until(lambda: bool(machine.unservable))
+        await soon(lambda: bool(machine.unservable))
         machine.roster.want(WISH, fresh=True)
-        await _until(lambda: machine.prepared == 2)
+        await soon(lambda: machine.prepared == 2)
 
     _run(tmp_path, story)
 
@@ -146,9 +139,9 @@ def test_five_crashes_are_a_quarantine(tmp_path: Path) -> None:
     async def story(machine: NoMachine) -> None:
         machine.refusal = RbeeError("WORKER_CRASHED", model="m", worker="w", cause="no memory")
         machine.roster.want(WISH)
-        await _until(lambda: machine.unservable == [("m", "WORKER_QUARANTINED")])
+        await soon(lambda: machine.unservable == [("m", "WORKER_QUARANTINED")])
         (owner,) = machine.roster.owners()
-        await _until(lambda: owner.state is State.QUARANTINED)
+        await soon(lambda: owner.state is State.QUARANTINED)
         assert machine.prepared == 5
         assert owner.problem is not None and "no memory" in owner.problem.message
 
@@ -185,7 +178,7 @@ def test_leaving_ends_everything_and_starts_nothing(tmp_path: Path, at_once: boo
     async def story(machine: NoMachine) -> None:
         machine.refusal = CORRUPTED
         machine.roster.want(WISH)
-        await _until(lambda: bool(machine.unservable))
+        await soon(lambda: bool(machine.unservable))
         machine.refusal = None
         machine.roster.want(ModelWish("other", "o:1"))
         if at_once:
@@ -193,6 +186,6 @@ def test_leaving_ends_everything_and_starts_nothing(tmp_path: Path, at_once: boo
         else:
             machine.roster.leave()
         machine.roster.want(WISH)
-        await _until(lambda: _ids(machine) == [])
+        await soon(lambda: _ids(machine) == [])
 
     _run(tmp_path, story)

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -105,7 +106,8 @@ def test_an_idle_worker_unloads_but_not_while_it_serves(tmp_path: Path, model_fi
             worker = await scene.ready()
             scene.say(control.Busy(worker.id, 1))
             await scene.until(lambda: scene.workers[worker.id].state == "BUSY")
-            await asyncio.sleep(2.0)  # The promise is that nothing happens meanwhile.
+            until = time.monotonic() + 2.0
+            await scene.until(lambda: time.monotonic() > until)
             assert scene.workers[worker.id].state == "BUSY"
             scene.say(control.Busy(worker.id, 0))
             await scene.until(lambda: not scene.workers)
@@ -142,6 +144,29 @@ def test_a_killed_hive_takes_its_workers_back(tmp_path: Path, model_file: Path) 
     asyncio.run(run())
 
 
+def test_a_worker_that_does_not_dial_again_is_replaced(tmp_path: Path, model_file: Path) -> None:
+    """An orphan that is alive and silent is ended as a group; its wish gets another worker."""
+
+    async def run() -> None:
+        async with stage(tmp_path) as scene:
+            stored = await _hive_with_model(scene, model_file)
+            scene.wishes = (wish(model_file, ref=stored.ref),)
+            scene.say(control.Want(scene.wishes[0]))
+            before = await scene.ready()
+            leader = os.getpgid(before.pid)
+            os.kill(leader, signal.SIGSTOP)
+            scene.hives[-1].kill()
+            scene.hives[-1].wait()
+            scene.start_hive()
+            event = await scene.event("WORKER_START_TIMEOUT")
+            assert event.worker == before.id
+            assert (await scene.ready(other_than=before.pid)).id != before.id
+            assert not group_members(leader)
+            await _leave(scene)
+
+    asyncio.run(run())
+
+
 def test_an_adopted_worker_that_nobody_wishes_drains(tmp_path: Path, model_file: Path) -> None:
     """The Welcome is the whole desired state, also for workers of an earlier hive."""
 
@@ -165,7 +190,7 @@ def test_a_hung_worker_is_ended_and_replaced(tmp_path: Path, model_file: Path) -
 
     async def run() -> None:
         async with stage(tmp_path) as scene:
-            stored = await _hive_with_model(scene, model_file, RBEE_PROBE_S="0.5")
+            stored = await _hive_with_model(scene, model_file, RBEE_SILENCE_S="1")
             scene.say(control.Want(wish(model_file, ref=stored.ref)))
             first = await scene.ready()
             os.kill(first.pid, signal.SIGSTOP)

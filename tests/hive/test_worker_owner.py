@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,16 +12,10 @@ from rbee.hive.worker_owner import WorkerOwner
 from rbee.policy import restart
 from rbee.policy.worker_life import Event, State
 from rbee.wire.control import ModelWish
+from tests.eventually import soon
 from tests.hive.surroundings import NoMachine
 
 WISH = ModelWish("m", "m:1")
-
-
-async def _until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not check():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("event", [Event.UNWANTED, Event.STOP_NOW])
@@ -34,7 +26,7 @@ def test_stopping_what_is_still_being_prepared(tmp_path: Path, event: Event) -> 
         machine = NoMachine(tmp_path)
         owner = WorkerOwner(WISH, machine)
         owner.start()
-        await _until(lambda: machine.prepared == 1)
+        await soon(lambda: machine.prepared == 1)
         owner.tell(event)
         await asyncio.wait_for(owner.gone.wait(), 5)
         assert owner.state is State.STOPPED
@@ -51,7 +43,7 @@ def test_a_refusal_of_a_passing_kind_is_tried_again(tmp_path: Path) -> None:
         machine.refusal = RbeeError("DISK_IO", act="read", problem="it failed")
         owner = WorkerOwner(WISH, machine)
         owner.start()
-        await _until(lambda: len(machine.deaths) == 2)
+        await soon(lambda: len(machine.deaths) == 2)
         assert [code for code, _ in machine.deaths] == ["DISK_IO"] * 2
         assert machine.told[:4] == ["w1 STARTING", "w1 FAILED", "w1 replaced", "w2 STARTING"]
         assert owner.restarts >= 1 and owner.lasting_problem is None
@@ -73,7 +65,7 @@ def test_a_mistake_while_preparing_is_an_error_not_a_standstill(tmp_path: Path) 
         machine = Mistaken(tmp_path)
         owner = WorkerOwner(WISH, machine)
         owner.start()
-        await _until(lambda: bool(machine.deaths))
+        await soon(lambda: bool(machine.deaths))
         code, verdict = machine.deaths[0]
         assert code == "INTERNAL" and isinstance(verdict, restart.Again)
         owner.tell(Event.STOP_NOW)
@@ -89,7 +81,7 @@ def test_draining_without_an_end_has_a_limit(tmp_path: Path) -> None:
         machine = NoMachine(tmp_path, drain_s=0.05)
         owner = WorkerOwner(WISH, machine)
         owner.start()
-        await _until(lambda: machine.prepared == 1)
+        await soon(lambda: machine.prepared == 1)
         owner.tell(Event.LISTENING)
         owner.heard_busy(2)
         owner.tell(Event.UNWANTED)

@@ -19,6 +19,7 @@ from rbee.hive.worker_view import view_of
 from rbee.policy.worker_life import Event
 from rbee.wire.control import ModelWish
 from rbee.wire.lifeline import Listening, WorkerSpec
+from tests.eventually import soon
 from tests.hive.surroundings import NoMachine
 
 WISH = ModelWish("m", "m:1")
@@ -57,8 +58,7 @@ def test_cleaning_reaps_everything_once(tmp_path: Path) -> None:
 
     async def run() -> None:
         worker = _run(tmp_path)
-        while not worker.folder.tail():
-            await asyncio.sleep(0.01)
+        await soon(worker.folder.tail)
         assert await worker.clean(tmp_path / "kept") == []
         assert await worker.clean(tmp_path / "kept") == []
         assert not group_members(worker.child.pid)
@@ -130,8 +130,7 @@ def test_a_view_of_the_dead_has_no_address(tmp_path: Path) -> None:
         owner = WorkerOwner(WISH, NoMachine(tmp_path))
         owner.run = worker = _run(tmp_path)
         owner.id = "w1"
-        while not worker.folder.tail():
-            await asyncio.sleep(0.01)
+        await soon(worker.folder.tail)
         worker.heard_listening(Listening(4321, worker.child.pid, 2, 64, "b1"))
         owner.tell(Event.LISTENING)
         worker.measure()

@@ -38,7 +38,7 @@ class Child:
     def __init__(self, pid: int, started_at: float, popen: subprocess.Popen[bytes] | None) -> None:
         self.pid = pid
         self.started_at = started_at
-        """Seconds since the epoch; with the pid it names this process for ever."""
+        """By `process_table.start_time`; with the pid it names this process."""
         self._popen = popen
         self._exit: Exit | None = None
 

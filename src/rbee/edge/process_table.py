@@ -13,24 +13,37 @@ from collections.abc import Iterable
 import psutil
 
 _START_TOLERANCE_S = 0.02
-"""Start times come from clock ticks (10 ms) added to the boot time."""
+"""Start times are told in clock ticks of 10 ms."""
 
 
 def start_time(pid: int) -> float | None:
-    """When the process began (seconds since the epoch), or None if there is no such process."""
+    """When the process began, or None if there is no such process.
+
+    On Linux in seconds since the machine's start, which a jump of the clock does not move (times
+    since the epoch move with it, and every process would then be taken for another one);
+    elsewhere since the epoch. Only to be compared with itself, by `is_alive`.
+    """
     try:
+        if psutil.LINUX:
+            return int(_stat(pid)[19]) / os.sysconf("SC_CLK_TCK")
         return float(psutil.Process(pid).create_time())
-    except psutil.Error:
+    except (psutil.Error, OSError, IndexError):
         return None
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc(5) `stat` behind the name, which may hold anything: state is the first."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as text:
+        return text.read().rpartition(")")[2].split()
 
 
 def is_alive(pid: int, started_at: float) -> bool:
     """Whether that very process still runs; a zombie has ended."""
+    now = start_time(pid)
+    if now is None or abs(now - started_at) > _START_TOLERANCE_S:
+        return False
     try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return abs(process.create_time() - started_at) <= _START_TOLERANCE_S
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from rbee.edge.logs import Log
 from rbee.settings import Settings
 from rbee.version import VERSION
 from rbee.wire import control
-from rbee.wire.control import FromHive, Hello, Problem, Refused, ToHive, Welcome
+from rbee.wire.control import FromHive, Happened, Hello, Problem, Refused, ToHive, Welcome
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0
+_KEPT_FAULTS = 256
+"""Faults that are kept for a queen who is away; the oldest go first."""
 
 
 class QueenLink:
@@ -38,6 +41,7 @@ class QueenLink:
         self._hear = hear
         self._log = log
         self._channel: LineChannel | None = None
+        self._kept: deque[Happened] = deque(maxlen=_KEPT_FAULTS)
         self.refused: Problem | None = None
         """Set when the queen will not have us: versions differ."""
 
@@ -46,9 +50,11 @@ class QueenLink:
         return self._channel is not None
 
     def say(self, message: FromHive) -> None:
-        """Tell the queen; dropped while she is away: `Hello` tells all anew."""
+        """Tell the queen. While she is away faults are kept for her; `Hello` tells the rest."""
         if self._channel is not None:
             self._channel.send(control.encode(message))
+        elif isinstance(message, Happened):
+            self._kept.append(message)
 
     async def flush(self) -> None:
         """Wait until what was said has left."""
@@ -82,6 +88,7 @@ class QueenLink:
             channel.send(control.encode(self._hello()))
             # From here every change is said behind the Hello: none is missed.
             self._channel = channel
+            self._say_kept()
             answer = await self._receive(channel)
             if not self._accepted(answer):
                 return False
@@ -92,6 +99,10 @@ class QueenLink:
         finally:
             self._channel = None
             channel.close()
+
+    def _say_kept(self) -> None:
+        while self._kept:
+            self.say(self._kept.popleft())
 
     def _accepted(self, answer: ToHive | None) -> bool:
         if isinstance(answer, Refused):

@@ -276,10 +276,10 @@ class Hive:
         stored = await self.models.ready(wish.ref)
         return plan(wish, stored, engine, self.settings, self._cores)
 
-    async def probe(self, port: int) -> bool:
-        """Whether anything at all answers at this port within probe_s."""
+    async def probe(self, port: int, within_s: float) -> bool:
+        """Whether anything at all answers at this port in time."""
         try:
-            async with asyncio.timeout(self.settings.timing.probe_s):
+            async with asyncio.timeout(within_s):
                 response = await self._client.request(
                     Endpoint("127.0.0.1", port), "GET", "/health", ()
                 )

@@ -34,7 +34,7 @@ class Birth(msgspec.Struct, frozen=True):
 
     pid: int
     started_at: float
-    """Seconds since the epoch, as the process table says."""
+    """By `process_table.start_time`."""
     wish: ModelWish
     restarts: int = 0
     degraded: str = ""

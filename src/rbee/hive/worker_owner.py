@@ -42,8 +42,8 @@ class Surroundings(Protocol):
         """Raises RbeeError when the wish cannot be started."""
         ...
 
-    async def probe(self, port: int) -> bool:
-        """Whether the engine at this port answers within probe_s."""
+    async def probe(self, port: int, within_s: float) -> bool:
+        """Whether the engine at this port answers in time."""
         ...
 
     def changed(self, owner: WorkerOwner) -> None: ...
@@ -309,17 +309,18 @@ class WorkerOwner:
         self._hive.finished(self)
 
     async def _watch_health(self) -> None:
-        """Two unanswered probes in a row while nobody is served: hung. A busy one is left alone."""
-        missed = 0
+        """Two unanswered probes in a row while nobody is served: hung. A busy one is left alone.
+
+        The second one waits longer: on an overloaded machine an answer may take its second.
+        """
+        timing = self._timing
         while True:
-            await asyncio.sleep(0 if missed else self._timing.health_every_s)
+            await asyncio.sleep(timing.health_every_s)
             port = self.run.listening.port if self.run and self.run.listening else 0
-            if await self._hive.probe(port):
-                missed = 0
+            if await self._hive.probe(port, timing.probe_s):
                 continue
-            missed += 1
-            if missed >= 2:
-                self._blame = self._hung(2 * self._timing.probe_s)
+            if not await self._hive.probe(port, timing.silence_s):
+                self._blame = self._hung(timing.probe_s + timing.silence_s)
                 self.tell(Event.HUNG)
                 return
 
