@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a home of their own, the real command, a scripted rbee."""
+"""What the tests of the command line share: a home, the real command, a scripted rbee."""
 
 import json
 import os
@@ -67,6 +67,8 @@ class Scripted:
     home: Home
     answers: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, Any]] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)
+    hung_up: threading.Event = field(default_factory=threading.Event)
 
     def say(self, path: str, value: Any, status: int = 200) -> None:
         """A JSON answer."""
@@ -86,6 +88,12 @@ class Scripted:
         if done:
             events.append(b"data: [DONE]\n\n")
         self.stream("/v1/chat/completions", *events, cut=cut)
+
+    def hold(self, path: str, value: Any) -> None:
+        """One event, and then silence until the other side hangs up."""
+        event = b"data: " + json.dumps(value).encode() + b"\n\n"
+        self.stream(path, event, cut=True)
+        self.held.add(path)
 
     def body(self, path: str) -> Any:
         """What was last asked there."""
@@ -109,7 +117,7 @@ def scripted(home: Home) -> Iterator[Scripted]:
                 continue
             with peer, peer.makefile("rb") as file:
                 peer.settimeout(5)
-                method, path, _ = file.readline().decode().split(" ")
+                _, path, _ = file.readline().decode().split(" ")
                 length = 0
                 while line := file.readline().strip():
                     name, _, value = line.partition(b":")
@@ -120,6 +128,8 @@ def scripted(home: Home) -> Iterator[Scripted]:
                 peer.sendall(
                     found.answers.get(path, b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
                 )
+                if path in found.held and peer.recv(1) == b"":
+                    found.hung_up.set()
 
     thread = threading.Thread(target=serve)
     thread.start()

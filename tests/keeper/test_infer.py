@@ -1,11 +1,15 @@
 """`rbee infer` against a scripted rbee: what reaches stdout, and what counts as an answer."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
+from rbee.edge.home import Home
 from rbee.version import VERSION
-from tests.keeper.conftest import STATUS, Rbee, Scripted
+from tests.keeper.conftest import STATUS, Rbee, Scripted, environment
 
 
 def piece(content: str | None, finish: str | None = None, **more: object) -> dict[str, object]:
@@ -126,8 +130,47 @@ def test_a_gpu_that_cannot_be_used_is_told_every_time(rbee: Rbee, scripted: Scri
 
 
 def test_a_device_is_served_first(rbee: Rbee, scripted: Scripted) -> None:
-    """`--device` wishes a worker there before the question is asked."""
+    """`--device` wishes a worker there before the question is asked, and not for ever."""
+    scripted.say("/rbee/ps", {"workers": []})
     scripted.stream("/rbee/serve", b'{"done": {"workers": []}}\n')
     scripted.chunks(piece("x", "stop"))
     assert rbee("infer", "-m", "m", "-p", "x", "--device", "cpu").returncode == 0
-    assert scripted.body("/rbee/serve") == {"model": "m", "device": "cpu", "wait": True}
+    wish = {"model": "m", "device": "cpu", "wait": True, "keep_alive_s": 300.0}
+    assert scripted.body("/rbee/serve") == wish
+
+
+def test_a_device_that_is_not_here_touches_nothing(rbee: Rbee, scripted: Scripted) -> None:
+    """The refusal comes before any wish: workers that run are left alone."""
+    cpu = {"id": "cpu", "name": "CPU", "usable": True, "advice": ""}
+    scripted.say("/rbee/status", {**STATUS, "devices": [cpu]})
+    scripted.say("/rbee/ps", {"workers": []})
+    done = rbee("infer", "-m", "m", "-p", "x", "--device", "cuda:0")
+    assert (done.returncode, "DEVICE_UNAVAILABLE" in done.stderr) == (1, True)
+    assert not [path for path, _ in scripted.asked if path == "/rbee/serve"]
+
+
+def test_ctrl_c_hangs_up_and_ends_with_130(home: Home, scripted: Scripted) -> None:
+    """The connection closes, which cancels the answer at the engine; no traceback."""
+    scripted.hold("/v1/chat/completions", piece("Blue"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rbee.keeper", "infer", "-p", "x"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env=environment(home),
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(4) == b"Blue"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stderr) == (130, b"")
+    assert scripted.hung_up.wait(5)
+
+
+def test_a_timeout_ends_with_124(rbee: Rbee, scripted: Scripted) -> None:
+    """Also if rbee itself says nothing any more."""
+    scripted.hold("/v1/chat/completions", piece("Blue"))
+    done = rbee("infer", "-p", "x", "--timeout", "200ms")
+    assert done.returncode == 124
+    assert "DEADLINE_EXCEEDED" in done.stderr
+    assert scripted.body("/v1/chat/completions")["timeout_s"] == 0.2

@@ -56,7 +56,7 @@ def _text(path: Path, where: str) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(_FILE_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as exc:
         problem = f"it cannot be read: {exc.strerror}"

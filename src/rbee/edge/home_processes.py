@@ -7,6 +7,7 @@ start time, and is looked at again before it is signalled.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def _look(pid: int, home: str) -> Found | None:
 
 
 def _part(command: list[str]) -> str:
-    for before, word in zip(command, command[1:], strict=False):
+    for before, word in itertools.pairwise(command):
         if before == "-m" and word in _PARTS:
             return _PARTS[word]
     return ""

@@ -39,7 +39,7 @@ class Address:
 
     @classmethod
     def from_url(cls, url: str) -> Address:
-        """`http://box:7833`, with or without `/v1` behind. Raises ValueError saying what is wrong."""
+        """`http://box:7833`, with or without `/v1` behind. Raises ValueError saying why not."""
         from urllib.parse import urlsplit
 
         parts = urlsplit(url if "://" in url else f"http://{url}")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rbee.errors import RbeeError
 from rbee.keeper.answer import Answering, Question, Summary
@@ -16,6 +16,9 @@ from rbee.keeper.connection import Connection
 from rbee.keeper.fetching import described, fetch, full_name, is_path
 from rbee.keeper.render import Screen, put, safe
 from rbee.policy.retry import delay_s
+
+if TYPE_CHECKING:
+    from rbee.settings import Settings
 
 
 class Asker:
@@ -27,6 +30,7 @@ class Asker:
         self._json = json
         self._terminal = sys.stdout.isatty()
         self.url = connection.shown
+        self._devices: list[Mapping[str, Any]] = []
         self.started = False
         """This call started rbee."""
 
@@ -57,8 +61,20 @@ class Asker:
         return str(fetch(self.connection, model, self.screen)["name"])
 
     def serve(self, model: str, device: str, fallback: bool | None) -> None:
-        """Have the model run on that device before it is asked."""
+        """Have the model run on that device before it is asked; it unloads when idle as usual.
+
+        Raises DEVICE_UNAVAILABLE before anything that runs is touched.
+        """
+        if any(
+            (one["model"], one["device"]) == (model, device) and one["state"] in ("READY", "BUSY")
+            for one in self.connection.get("/rbee/ps")["workers"]
+        ):
+            return
+        usable = [str(one["id"]) for one in self._devices if one["usable"]]
+        if usable and device not in (*usable, "auto") and not fallback:
+            raise RbeeError("DEVICE_UNAVAILABLE", device=device, available=usable)
         body: dict[str, Any] = {"model": model, "device": device, "wait": True}
+        body["keep_alive_s"] = self._keep_alive_s(model)
         if fallback is not None:
             body["fallback"] = fallback
 
@@ -156,14 +172,24 @@ class Asker:
                 time.sleep(min(0.1, left_s))
 
     def _tell_unusable(self, status: Mapping[str, Any]) -> None:
-        unusable = [one for one in status.get("devices") or () if not one["usable"]]
-        if not unusable or _cpu_is_chosen(self.connection):
+        self._devices = list(status.get("devices") or ())
+        unusable = [one for one in self._devices if not one["usable"]]
+        if not unusable or self._settings().engine_backend == "cpu":
             return
         for device in unusable:
             told = f"{device['name']} is here, but this engine cannot use it: running on cpu"
             self.screen.mark("other", told)
             if device["advice"]:
                 self.screen.line(f"  {self.screen.marks.then} {device['advice']}")
+
+    def _keep_alive_s(self, model: str) -> float:
+        settings = self._settings()
+        return settings.models.get(model, settings.defaults).keep_alive_s
+
+    def _settings(self) -> Settings:
+        from rbee.edge.config_file import load_settings
+
+        return load_settings(self.connection.home)
 
 
 def news_words(model: str, facts: Mapping[str, Any]) -> tuple[str, str]:
@@ -178,9 +204,3 @@ def news_words(model: str, facts: Mapping[str, Any]) -> tuple[str, str]:
     if phase == "prefill":
         return phase, f"{model}   reading the prompt{percent}"
     return phase or "wait", f"{model}   {phase or 'waiting'}{percent}"
-
-
-def _cpu_is_chosen(connection: Connection) -> bool:
-    from rbee.edge.config_file import load_settings
-
-    return load_settings(connection.home).engine_backend == "cpu"

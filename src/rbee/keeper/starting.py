@@ -16,7 +16,7 @@ from rbee.edge.config_file import load_settings
 from rbee.edge.home import Home
 from rbee.errors import RbeeError, Report, Retry
 from rbee.keeper.connection import Connection, mismatch
-from rbee.keeper.render import Screen
+from rbee.keeper.render import Screen, safe
 from rbee.policy.access import is_loopback
 from rbee.version import VERSION
 
@@ -226,8 +226,14 @@ def _why_not(home: Home, returncode: int) -> RbeeError:
 
 
 def _with_log(home: Home, problem: str) -> str:
-    lines = [line for line in log_tail(home.logs / "queen.log")[-3:] if line.strip()]
-    return problem + "".join(f"\n    {line[:300]}" for line in lines)
+    return problem + last_words(home)
+
+
+def last_words(home: Home) -> str:
+    """The end of rbee's log for a screen: what was said, without the lines of a traceback."""
+    lines = [line for line in log_tail(home.logs / "queen.log")[-40:] if line.strip()]
+    said = [line for line in lines if not line.startswith((" ", "Traceback", "{"))]
+    return "".join(f"\n    {safe(line)[:300]}" for line in said[-2:])
 
 
 def log_tail(path: Path) -> list[str]:

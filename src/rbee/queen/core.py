@@ -124,8 +124,8 @@ class Core:
     # --- wishes ------------------------------------------------------------------------------
 
     def serve(self, wish: control.ModelWish) -> None:
-        """A lasting wish of an administrator; it also clears remembered failures."""
-        self.wishes.put(wish, lasting=True)
+        """A wish of an administrator, lasting unless it may unload; clears remembered failures."""
+        self.wishes.put(wish, lasting=wish.keep_alive_s < 0)
         self.lanes.lane((wish.name, wish.mode)).problem = None
         self.link.tell(control.Want(wish, fresh=True))
 

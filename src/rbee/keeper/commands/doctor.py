@@ -224,6 +224,10 @@ def _tell(findings: Sequence[Finding], screen: Screen, *, json: bool) -> None:
     problems = sum(one.mark == "failed" for one in findings)
     warnings = sum(one.mark == "other" for one in findings)
     if problems or warnings:
-        print(f"{problems} problems, {warnings} warnings")
+        print(f"{_count(problems, 'problem')}, {_count(warnings, 'warning')}")
     else:
         print("no problems")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

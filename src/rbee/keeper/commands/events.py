@@ -36,7 +36,8 @@ def run(command: str, arguments: Sequence[str]) -> int:
                 print(line, flush=True)
     if not asked.json:
         faults = sum(count.values())
-        print(f"{faults} faults, {count['open']} need you, {count['lost']} answers lost")
+        word = "fault" if faults == 1 else "faults"
+        print(f"{faults} {word}, {count['open']} need you, {count['lost']} answers lost")
     return 0
 
 

@@ -46,7 +46,7 @@ def worker_row(worker: Mapping[str, Any], queues: Mapping[str, Any]) -> list[str
         _state(worker),
         f"{worker['busy']}/{worker['slots']}" if worker["slots"] else "–",
         str(queues.get(worker["model"], {}).get("waiting", 0)),
-        f"{rate:.0f}" if rate else "–",
+        f"{rate:.0f}" if rate and rate >= 1 else "–",
         str(worker.get("context_tokens") or "–"),
         human_bytes(int(memory)) if memory else "–",
         _unloads(worker),

@@ -14,7 +14,7 @@ from rbee.errors import RbeeError
 from rbee.keeper.exits import INTERRUPTED
 from rbee.keeper.parsing import Parser, port_flag, time_flag
 from rbee.keeper.render import Screen, put
-from rbee.keeper.starting import ensure_up, lock, log_tail
+from rbee.keeper.starting import ensure_up, last_words, lock
 from rbee.keeper.stopping import stop_everything
 
 
@@ -70,8 +70,8 @@ def _stay(home: Home, process: subprocess.Popen[bytes], screen: Screen) -> int:
         return 0
     if returncode == 0:
         return 0
-    last = "".join(f"\n    {line[:300]}" for line in log_tail(home.logs / "queen.log")[-3:])
-    raise RbeeError("START_FAILED", problem=f"it ended with {returncode}{last}")
+    problem = f"it ended with {returncode}{last_words(home)}"
+    raise RbeeError("START_FAILED", problem=problem)
 
 
 def _stop(home: Home, screen: Screen) -> None:
