@@ -9,7 +9,6 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import h11
 
 LIMIT_S = 10.0
-EVERY_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -150,12 +148,3 @@ async def ask(port: int, data: bytes, *, shut: bool = False, methods: str = "") 
         return answers(await talk.rest(), methods)
     finally:
         talk.close()
-
-
-async def until(check: Callable[[], object]) -> None:
-    """Wait for a condition; fails after LIMIT_S."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + LIMIT_S
-    while not check():
-        assert loop.time() < deadline, "the condition was never met"
-        await asyncio.sleep(EVERY_S)
