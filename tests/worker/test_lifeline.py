@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rbee.wire import lifeline as wire
 from rbee.worker.lifeline import Lifeline
+from tests.eventually import soon
 from tests.worker_run import HiveEnd
 
 HELLO = wire.WorkerHello("w1", 1, "0")
@@ -33,12 +34,6 @@ class Owner:
         self.orphaned += 1
 
 
-async def _until(done: object, limit_s: float = 5.0) -> None:
-    async with asyncio.timeout(limit_s):
-        while not done():  # type: ignore[operator]
-            await asyncio.sleep(0.01)
-
-
 def test_a_worker_that_never_finds_a_hive_is_an_orphan(tmp_path: Path) -> None:
     """Told once, after `orphan_s`."""
     owner = Owner(tmp_path / "none.sock", 0.1)
@@ -54,10 +49,10 @@ def test_hello_comes_first_on_each_connection(tmp_path: Path) -> None:
         owner = Owner(path, 20.0)
         first = HiveEnd(path)
         keeping = asyncio.ensure_future(owner.lifeline.keep())
-        await _until(lambda: first.messages)
+        await soon(lambda: first.messages)
         first.close()
         second = HiveEnd(path)
-        await _until(lambda: second.messages)
+        await soon(lambda: second.messages)
         assert first.messages == second.messages == [HELLO]
         assert owner.orphaned == 0
         keeping.cancel()
@@ -74,10 +69,10 @@ def test_stop_is_heard_and_noise_is_not(tmp_path: Path) -> None:
         owner = Owner(path, 20.0)
         hive = HiveEnd(path)
         keeping = asyncio.ensure_future(owner.lifeline.keep())
-        await _until(lambda: hive.messages)
+        await soon(lambda: hive.messages)
         hive.connections[0].sendall(b'{"type":"dance"}\nnoise\n\n')
         hive.stop()
-        await _until(lambda: owner.stops)
+        await soon(lambda: owner.stops)
         assert owner.stops == 1
         keeping.cancel()
         hive.close()
@@ -96,7 +91,7 @@ def test_what_is_said_without_a_hive_is_not_kept(tmp_path: Path) -> None:
         keeping = asyncio.ensure_future(owner.lifeline.keep())
         await owner.lifeline.connected(5.0)
         owner.lifeline.say(wire.Loading(0.7))
-        await _until(lambda: len(hive.messages) == 2)
+        await soon(lambda: len(hive.messages) == 2)
         assert hive.messages == [HELLO, wire.Loading(0.7)]
         keeping.cancel()
         hive.close()

@@ -19,6 +19,7 @@ from rbee.edge.unix_socket import listen_unix
 from rbee.version import VERSION
 from rbee.wire import lifeline
 from tests.damaged_gguf import DAMAGES
+from tests.eventually import eventually
 from tests.plugin_model import NO_BINARY
 from tests.worker_run import KEY, HiveEnd, WorkerRun, worker_run
 
@@ -61,13 +62,6 @@ def _ask(
 
 def _gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def _wait_gone(pid: int, limit_s: float) -> None:
-    ends_at = time.monotonic() + limit_s
-    while not _gone(pid):
-        assert time.monotonic() < ends_at, f"{pid} still runs after {limit_s} s"
-        time.sleep(0.02)
 
 
 def test_it_says_who_it_is_how_it_goes_and_where_it_listens(
@@ -178,7 +172,7 @@ def test_told_to_stop_it_is_gone_within_a_second_with_a_stream_open(
             assert time.monotonic() - asked_at < STOP_S
         finally:
             reader.close()
-        _wait_gone(listening.engine_pid, STOP_S)
+        eventually(lambda: _gone(listening.engine_pid), STOP_S)
         with pytest.raises(OSError):
             socket.create_connection(("127.0.0.1", listening.port), 1).close()
 
@@ -231,7 +225,7 @@ def test_the_engine_does_not_outlive_its_worker(
         listening = run.listening()
         os.kill(run.process.pid, signal.SIGKILL)
         assert run.exit() == -signal.SIGKILL
-        _wait_gone(listening.engine_pid, 5)
+        eventually(lambda: _gone(listening.engine_pid))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
