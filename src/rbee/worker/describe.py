@@ -67,6 +67,7 @@ def ask_about(engine_path: str) -> EngineView:
     """The same as `--describe`, in a process of its own: a driver that crashes is survived."""
     argv = [
         sys.executable,
+        "-P",
         "-m",
         "rbee.worker",
         "--describe",

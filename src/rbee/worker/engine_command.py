@@ -75,7 +75,7 @@ def engine_command(
     key = environment.get(KEY_VARIABLE, "")
     if spec.engine == "llama-server":
         return EngineCommand(_llama_server(spec, pooling), {**kept, _ENGINE_KEY_VARIABLE: key})
-    hosted = (sys.executable, "-m", "rbee.worker", "--host-engine", spec_path, pooling)
+    hosted = (sys.executable, "-P", "-m", "rbee.worker", "--host-engine", spec_path, pooling)
     return EngineCommand(hosted, {**kept, KEY_VARIABLE: key})
 
 
