@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+from faults.sockets import taken_port
+from world import Home, World
 
 from tests.model_file import model_path
-
-from world import Home, World
 
 pytest_plugins = [
     "steps.arranging",
@@ -52,10 +50,7 @@ def settings() -> dict[str, str]:
 def world(request: pytest.FixtureRequest, settings: dict[str, str]) -> Iterator[World]:
     """The scenario's world: tagged @own it has an RBEE_HOME of its own, removed at its end."""
     own = request.node.get_closest_marker("own") is not None
-    if own:
-        home = Home(request.getfixturevalue("model"))
-    else:
-        home = request.getfixturevalue("shared_home")
+    home = Home(request.getfixturevalue("model")) if own else request.getfixturevalue("shared_home")
     found = World(home, settings)
     request.node.stash[_HOME] = home
     yield found
@@ -87,9 +82,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A small file system that is mounted read-only."""
+    if os.geteuid() != 0:
+        pytest.skip("privilege: mounting needs root")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("kernel: tmpfs cannot be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.fixture
 def taken() -> Iterator[int]:
     """A port that another program holds for the length of the scenario."""
-    from faults.sockets import taken_port
-
     with taken_port() as port:
         yield port

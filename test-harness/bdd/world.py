@@ -97,6 +97,7 @@ class Home:
         began = time.monotonic()
         done = subprocess.run(
             [RBEE, *words],
+            check=False,
             env=self.env,
             capture_output=True,
             text=True,

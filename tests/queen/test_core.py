@@ -84,7 +84,7 @@ def test_a_request_for_a_model_that_is_not_loaded_loads_it(tmp_path):
 
 
 def test_a_model_that_cannot_load_is_answered_from_memory(tmp_path):
-    """The first request waits for the verdict, the next gets it at once, until something changes."""
+    """The first request waits for the verdict, the next gets it at once, until it changes."""
 
     async def run():
         async with met(tmp_path) as (here, hive):
@@ -100,6 +100,39 @@ def test_a_model_that_cannot_load_is_answered_from_memory(tmp_path):
             third = asyncio.ensure_future(here.chat())
             await hive.hear(control.Want)
             third.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_failure_that_is_not_tried_again_answers_every_request(tmp_path):
+    """A worker that stays FAILED keeps nobody waiting: each request asks the hive, and is told."""
+    memory = control.Problem("WORKER_OUT_OF_MEMORY", "Too little", status=507, retry="elsewhere")
+    failed = control.WorkerChanged(view("FAILED", problem=memory))
+
+    async def run():
+        async with met(tmp_path) as (here, hive):
+            for _ in range(2):
+                asked = asyncio.ensure_future(here.chat())
+                await hive.hear(control.Want)
+                hive.say(failed)
+                hive.say(control.Unservable(MODEL, "chat", memory))
+                assert (await asked).json()["error"]["code"] == "WORKER_OUT_OF_MEMORY"
+
+    asyncio.run(run())
+
+
+def test_a_hive_that_returns_is_told_what_runs(tmp_path):
+    """A new hive counts from nothing: streams that go on are told to it again."""
+
+    async def run():
+        async with met(tmp_path, view()) as (here, hive):
+            here.core.roster.busy["w1"] = 2
+            path = tmp_path / "control.sock"
+            again = Hive(await dial_lines(path, connect_s=1, limit_bytes=1 << 20))
+            again.say(hello(view()))
+            await again.hear(control.Welcome)
+
+            assert await again.hear(control.Busy) == control.Busy("w1", 2)
 
     asyncio.run(run())
 

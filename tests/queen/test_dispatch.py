@@ -369,7 +369,7 @@ def test_looking_needs_no_worker(tmp_path):
 
 
 def test_browsers_are_told_what_they_may_send(tmp_path):
-    """A preflight of an allowed page lists the headers by name; `*` does not cover Authorization."""
+    """A preflight of an allowed page lists headers by name; `*` would not cover Authorization."""
 
     async def body(here):
         page = {"origin": "http://localhost:3000", "access-control-request-method": "POST"}

@@ -15,8 +15,7 @@ SMOL = ModelView(
 
 
 def directory(**blocks):
-    models = {name: block for name, block in blocks.items()}
-    return ServedModels(Settings(home="/x", models=MappingProxyType(models)))
+    return ServedModels(Settings(home="/x", models=MappingProxyType(blocks)))
 
 
 def test_a_stored_model_can_be_asked_for_by_its_name():

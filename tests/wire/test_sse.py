@@ -1,5 +1,7 @@
 """Server-sent events, split anywhere."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +17,7 @@ def test_events_do_not_depend_on_where_the_bytes_were_cut(cuts, crlf):
     stream = STREAM.replace(b"\n", b"\r\n") if crlf else STREAM
     edges = [0, *sorted(set(cuts)), len(stream)]
     splitter = Splitter(1 << 20)
-    events = [
-        event
-        for start, end in zip(edges, edges[1:], strict=False)
-        for event in splitter.feed(stream[start:end])
-    ]
+    events = [event for start, end in pairwise(edges) for event in splitter.feed(stream[start:end])]
 
     said = [(event.name, event.data) for event in events]
     assert said == [

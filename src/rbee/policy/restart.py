@@ -70,9 +70,10 @@ def judge(
 
     `was_ready`: the process that ended had served or could have served; an outside kill of such a
     one is answered at once, one in mid-load with the usual pause, so that a killer that comes back
-    each time does not keep the machine loading models.
+    each time does not keep the machine loading models. A load that finds too little memory finds it
+    again: it is remembered.
     """
-    if code in LASTING:
+    if code in LASTING or (code == "WORKER_OUT_OF_MEMORY" and not was_ready):
         return Remember()
     if code in NOBODYS_CRASH:
         if was_ready:

@@ -80,8 +80,9 @@ class Attempt:
             response = request.result()
         except ConnectionLost as exc:
             raise self._lost(exc.problem, 0) from exc
-        finally:
-            request.cancel()
+        except BaseException:
+            _let_go(request)
+            raise
         if response.status >= 400:
             body = await self.read(response, _ERROR_BODY_BYTES)
             raise refusal(response.status, body, model=call.model, path=call.path)
@@ -168,6 +169,12 @@ class Attempt:
             problem=problem,
             worker=self._worker.id,
         )
+
+
+def _let_go(request: asyncio.Future[Response]) -> None:
+    """Nobody wants the answer any more, whether its head has come already or not."""
+    if not request.cancel() and not request.cancelled() and request.exception() is None:
+        request.result().close()
 
 
 class _Sink:

@@ -72,7 +72,7 @@ class Core:
         self.check_hive(lane)
         if served.stored is None:
             self._pull_declared(served, lane)
-        elif not self.roster.has_any(lane):
+        elif not self.roster.has_hope(lane):
             self._want(served.wish(lane[1]))
 
     def check_hive(self, lane: LaneKey) -> None:
@@ -144,8 +144,8 @@ class Core:
         self._changed.discard(event)
 
     def _want(self, wish: control.ModelWish) -> None:
-        if self.wishes.put(wish, lasting=wish.keep_alive_s < 0):
-            self.link.tell(control.Want(wish))
+        self.wishes.put(wish, lasting=wish.keep_alive_s < 0)
+        self.link.tell(control.Want(wish))
 
     def _pull_declared(self, served: Served, lane: LaneKey) -> None:
         if served.ref not in self._pulls:
@@ -169,7 +169,14 @@ class Core:
             self._keep_found(worker)
         self.met.set()
         self._pump_all()
+        # After the Welcome the hive counts from nothing: what runs is told to it again.
+        asyncio.get_running_loop().call_soon(self._tell_all_busy)
         return self.wishes.all()
+
+    def _tell_all_busy(self) -> None:
+        for worker, count in self.roster.busy.items():
+            if count:
+                self.link.tell(control.Busy(worker, count))
 
     def _keep_found(self, worker: control.WorkerView) -> None:
         """A worker from before this queen: its model stays wanted as it would be on demand."""
@@ -220,7 +227,7 @@ class Core:
             self._remember_death(gone.id, gone.problem)
         lane = (gone.model, gone.mode)
         self.lanes.pump(lane)
-        if gone.problem is None and not self.roster.has_any(lane):
+        if gone.problem is None and not self.roster.has_hope(lane):
             self.wishes.forget_passing(lane)
             if self.lanes.lane(lane).waiting:
                 # Unloaded as idle in the moment in which somebody asked for it.

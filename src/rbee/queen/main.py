@@ -48,7 +48,9 @@ class Queen:
         self._core = Core(settings, wishes, self._events, self._note)
         self._core.on_shut_down = self.shut_down
         self._router = Router(self._core, ROUTES)
-        self._server = HttpServer(self._router.handle, settings.bounds, settings.timing)
+        self._server = HttpServer(
+            self._router.handle, settings.bounds, settings.timing, on_error=self._http_fault
+        )
         self._hive = HiveProcess(
             home,
             restart_s=settings.timing.hive_restart_s,
@@ -143,6 +145,9 @@ class Queen:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(one, self.shut_down)
+
+    def _http_fault(self, error: BaseException) -> None:
+        self._log.error("http", exc_info=error)
 
     def _note(self, event: str, **facts: object) -> None:
         error = facts.pop("error", None)

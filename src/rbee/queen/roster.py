@@ -50,9 +50,14 @@ class Roster:
         """Workers that are being started or loaded."""
         return [one for one in self._of(lane) if one.state in COMING]
 
-    def has_any(self, lane: LaneKey) -> bool:
-        """Whether the hive keeps any worker of this lane, in whatever state."""
-        return any(one.state not in ("STOPPED", "DRAINING") for one in self._of(lane))
+    def has_hope(self, lane: LaneKey) -> bool:
+        """Whether a worker of this lane serves, is coming, or will be started again by itself."""
+        return any(
+            one.state in SERVING
+            or one.state in COMING
+            or (one.state == "FAILED" and one.retry_in_s > 0)
+            for one in self._of(lane)
+        )
 
     def candidates(self, lane: LaneKey) -> list[Candidate]:
         """The serving workers as routing sees them."""

@@ -13,7 +13,7 @@ from rbee.wire.control import Problem
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
-    """Written by the hive to `run/workers/ID/spec.json` (0600); argument of `python -m rbee.worker`.
+    """Orders of a worker: `run/workers/ID/spec.json` (0600), argument of `python -m rbee.worker`.
 
     The worker's API key is not in it: it comes in the environment as RBEE_WORKER_KEY.
     """
@@ -38,7 +38,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     slots: int = 4
     threads: int = 1
     batch_tokens: int = 64
-    """Prefill batch, sized to ≤ 0.5 s so that a hang-up is seen (lab.md, Replay and cancellation)."""
+    """Prefill batch: at most about 0.5 s of work, so that a hang-up is seen in time."""
     cache_ram_mib: int = 256
     args: tuple[str, ...] = ()
     """llama-server flags of the user, as is."""

@@ -18,6 +18,13 @@ def bad_magic(model: Path, target: Path) -> Path:
     return target
 
 
+def unknown_architecture(model: Path, target: Path) -> Path:
+    """A whole file of a kind that no engine knows."""
+    data = model.read_bytes()
+    target.write_bytes(data.replace(b"llama", b"xlama"))
+    return target
+
+
 def flipped(path: Path) -> None:
     """One bit in the middle, in place."""
     with path.open("r+b") as file:

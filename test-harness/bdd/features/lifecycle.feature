@@ -81,3 +81,18 @@ Feature: Up, down, and up again
     And it says CODE_UNKNOWN
     When I run rbee down
     Then it exits with 0
+
+  @own
+  Scenario: An address that is none
+    When I run rbee up --detach --host 127.0.0.300
+    Then it exits with 1
+    And it says START_FAILED
+    And it shows no traceback
+
+  @own
+  Scenario: The home is on a read-only disk
+    Given the home of rbee is on a disk that is mounted read-only
+    When I run rbee up --detach
+    Then it exits with 1
+    And it says DISK_READ_ONLY
+    And it shows no traceback

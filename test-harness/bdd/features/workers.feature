@@ -69,3 +69,29 @@ Feature: Workers that die, and come back
     When I run rbee workers shutdown w99
     Then it exits with 1
     And it says WORKER_NOT_FOUND
+
+  @own
+  Scenario: A worker that crashes again and again is given up
+    Given the setting RBEE_RESTART_FIRST_S is 0.05
+    And the setting RBEE_RESTART_CAP_S is 0.05
+    And rbee serves the model tiny
+    When workers get SIGABRT until rbee gives up, at most 7 times
+    And I ask for 4 tokens
+    Then the answer is 503 WORKER_QUARANTINED
+    And its message says crashed
+
+  @own
+  Scenario: A worker that does not come to life
+    Given the setting RBEE_WORKER_START_S is 0.01
+    And the model tiny is stored
+    And rbee is up
+    When I begin to serve the model tiny
+    Then the event log names WORKER_START_TIMEOUT
+
+  @own
+  Scenario: A load that makes no progress
+    Given the setting RBEE_LOAD_STALL_S is 0.01
+    And the model tiny is stored
+    And rbee is up
+    When I begin to serve the model tiny
+    Then the event log names LOADING_TIMEOUT

@@ -48,6 +48,22 @@ def signalled(world, who, name):
     os.kill(pid, SIGNALS[name])
 
 
+@when(parsers.parse("workers get {name} until rbee gives up, at most {times:d} times"))
+def signalled_often(world, name, times):
+    for _ in range(times):
+        worker = eventually(lambda: awake(world), within_s=30)
+        if worker["state"] == "QUARANTINED":
+            return
+        os.kill(worker["pid"], SIGNALS[name])
+        eventually(lambda pid=worker["pid"]: not psutil.pid_exists(pid), within_s=10)
+
+
+def awake(world):
+    """A worker that serves, or one that is not started again."""
+    found = world.home.workers("READY", "BUSY", "QUARANTINED")
+    return found[0] if found else None
+
+
 def pid_of(world, who):
     if who == "worker":
         return world.ready_worker()["pid"]
@@ -176,3 +192,8 @@ def kill_all(world):
             process.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
             continue
+
+
+@when("I begin to serve the model tiny")
+def begin_to_serve(world):
+    world.keeper("serve", "tiny", "--no-wait")

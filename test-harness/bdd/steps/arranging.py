@@ -6,7 +6,7 @@ import subprocess
 
 from pytest_bdd import given, parsers
 
-from faults import files
+from faults import files, sockets
 
 
 @given("rbee serves the model tiny")
@@ -53,13 +53,34 @@ def configuration(world, docstring):
 @given(parsers.parse("a model file {name} that is {damage}"))
 def damaged_file(world, name, damage):
     target = world.home.file("whole.gguf").with_name(name)
-    make = {"cut in half": files.truncated, "a web page": files.bad_magic}[damage]
+    make = {
+        "cut in half": files.truncated,
+        "a web page": files.bad_magic,
+        "of an unknown architecture": files.unknown_architecture,
+    }[damage]
     world.seen["file"] = str(make(world.home.model, target))
 
 
 @given("another program holds a port")
 def port_is_taken(world, taken):
     world.seen["port"] = taken
+
+
+@given("the package index cannot be reached")
+def no_index(world):
+    with sockets.taken_port() as port:
+        world.home.env["PIP_INDEX_URL"] = f"http://127.0.0.1:{port}/"
+    world.home.env["PIP_RETRIES"] = "0"
+
+
+@given("the package index sends nothing")
+def silent_index(world, taken):
+    world.home.env["PIP_INDEX_URL"] = f"http://127.0.0.1:{taken}/"
+
+
+@given("the home of rbee is on a disk that is mounted read-only")
+def read_only_home(world, mounted):
+    world.home.env["RBEE_HOME"] = str(mounted)
 
 
 @given("a stream is running")

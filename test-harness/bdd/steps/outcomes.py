@@ -43,7 +43,12 @@ def interrupted(world, code):
 
 @then("nothing of rbee is left")
 def nothing_left(world):
-    eventually(lambda: not world.home.left() or (f"left: {world.home.left()}" and False), within_s=10)
+    def gone():
+        left = world.home.left()
+        assert not left, f"left: {left}"
+        return True
+
+    eventually(gone, within_s=10)
 
 
 @then("rbee doctor finds nothing left over")

@@ -50,7 +50,8 @@ ROWS = (
         exit=1,
         retry=Retry.LATER,
         says="{limit} connections are open, and rbee takes no more.",
-        do="Close clients that hold connections they do not use, or allow more open files (ulimit -n).",
+        do="Close clients that hold connections they do not use, or allow more open files: "
+        "ulimit -n",
         means="Nothing was run.",
         facts=("limit", "retry_after_s"),
     ),
@@ -119,7 +120,8 @@ ROWS = (
         status=400,
         exit=1,
         retry=Retry.NEVER,
-        says="The prompt has {prompt_tokens} tokens, and {model} is served with a context of {context_tokens}.",
+        says="The prompt has {prompt_tokens} tokens, and {model} is served with a context of "
+        "{context_tokens}.",
         do="Shorten the prompt, or: rbee serve {model} --ctx {needed_tokens}",
         means="Nothing was generated.",
         facts=("model", "prompt_tokens", "context_tokens", "needed_tokens"),
@@ -200,7 +202,8 @@ ROWS = (
         status=504,
         exit=124,
         retry=Retry.NEVER,
-        says="The answer was not finished within the {deadline_s} s that the request allowed; it was {phase}.",
+        says="The answer was not finished within the {deadline_s} s that the request allowed; it was "
+        "{phase}.",
         do="Allow more time (timeout_s), or ask for fewer tokens.",
         means="The text so far is what you have received.",
         facts=("deadline_s", "phase"),

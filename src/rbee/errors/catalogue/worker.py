@@ -72,7 +72,8 @@ ROWS = (
         status=503,
         exit=1,
         retry=Retry.LATER,
-        says="{model} crashed {crashes} times in {window_s} s and is not started again for now. Last cause: {cause}",
+        says="{model} crashed {crashes} times in {window_s} s and is not started again for now. "
+        "Last cause: {cause}",
         do="Mend the cause, then: rbee serve {model}",
         means="Other models are not touched.",
         facts=("model", "crashes", "window_s", "cause"),
