@@ -125,7 +125,7 @@ def test_a_hive_that_returns_is_told_what_runs(tmp_path):
     """A new hive counts from nothing: streams that go on are told to it again."""
 
     async def run():
-        async with met(tmp_path, view()) as (here, hive):
+        async with met(tmp_path, view()) as (here, _):
             here.core.roster.busy["w1"] = 2
             path = tmp_path / "control.sock"
             again = Hive(await dial_lines(path, connect_s=1, limit_bytes=1 << 20))

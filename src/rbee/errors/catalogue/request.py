@@ -202,8 +202,8 @@ ROWS = (
         status=504,
         exit=124,
         retry=Retry.NEVER,
-        says="The answer was not finished within the {deadline_s} s that the request allowed; it was "
-        "{phase}.",
+        says="The answer was not finished within the {deadline_s} s that the request allowed; "
+        "it was {phase}.",
         do="Allow more time (timeout_s), or ask for fewer tokens.",
         means="The text so far is what you have received.",
         facts=("deadline_s", "phase"),
