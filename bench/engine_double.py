@@ -15,6 +15,7 @@ import sys
 import time
 
 TOKEN_EVERY_S = 0.002
+HEALTHY = b'{"status":"ok"}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -45,7 +46,9 @@ class Double:
                 if b"/chat/completions" in head.split(b"\r\n")[0]:
                     await self._stream(writer, json.loads(body))
                 else:
-                    writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}')
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n" + HEALTHY)
+                if b"\r\nconnection: close" in head.lower():
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

@@ -217,7 +217,7 @@ async def _serving(
             yield {"workers": shown}
         changed.clear()
         await changed.wait()
-        _raise_failure(visit, lane, ready)
+        _raise_failure(visit, lane)
     yield {"done": {"workers": _shown(visit, lane)}}
 
 
@@ -231,10 +231,12 @@ def _as_wished(visit: Visit, lane: LaneKey, wish: control.ModelWish) -> list[con
     ]
 
 
-def _raise_failure(visit: Visit, lane: LaneKey, ready: list[control.WorkerView]) -> None:
-    """A worker that failed for good ends the wait with its cause."""
+def _raise_failure(visit: Visit, lane: LaneKey) -> None:
+    """A worker that cannot be loaded ends the wait with its cause; one that was killed from outside
+    is only late. The wish stays: the hive goes on trying where that can help."""
     for one in visit.core.roster.workers.values():
-        if (one.model, one.mode) == lane and one.state == "QUARANTINED" and one.problem:
+        gone = (one.model, one.mode) == lane and one.state in ("FAILED", "QUARANTINED")
+        if gone and one.problem and one.problem.code not in ("WORKER_KILLED", "PORT_TAKEN"):
             raise from_problem(one.problem)
 
 
