@@ -43,7 +43,8 @@ def _limited_group() -> Path | None:
 def limited_group() -> Iterator[Path]:
     group = _limited_group()
     if group is None:
-        pytest.skip("no privilege to make a cgroup with a memory limit")
+        missing = "privilege" if os.geteuid() else "kernel"
+        pytest.skip(f"{missing}: no cgroup with a memory limit can be made here")
     yield group
     group.rmdir()
 
