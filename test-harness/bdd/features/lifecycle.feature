@@ -96,3 +96,34 @@ Feature: Up, down, and up again
     Then it exits with 1
     And it says DISK_READ_ONLY
     And it shows no traceback
+
+  @own
+  Scenario: Up, infer and down, again and again
+    Given the model tiny is stored
+    When I run up, infer and down 3 times
+    Then nothing of rbee is left
+    And rbee doctor finds nothing left over
+
+  @own
+  Scenario Outline: One process is killed, then up and down
+    Given rbee serves the model tiny
+    When the <who> gets SIGKILL
+    And I run rbee up --detach
+    Then it exits with 0
+    When I run rbee down
+    Then it exits with 0
+    And nothing of rbee is left
+
+    Examples:
+      | who    |
+      | queen  |
+      | hive   |
+      | worker |
+
+  @own
+  Scenario: The home may not be written to
+    Given the home of rbee is a folder that nobody may change
+    When I run rbee up --detach
+    Then it exits with 1
+    And it says DISK_PERMISSION
+    And it shows no traceback

@@ -197,3 +197,12 @@ def kill_all(world):
 @when("I begin to serve the model tiny")
 def begin_to_serve(world):
     world.keeper("serve", "tiny", "--no-wait")
+
+
+@when(parsers.parse("I run up, infer and down {times:d} times"))
+def cycles(world, times):
+    for _ in range(times):
+        for words in ("up --detach", "infer -m tiny -p Hi --max-tokens 2", "down"):
+            outcome = world.keeper(*words.split())
+            assert outcome.code == 0, str(outcome)
+        assert not world.home.left(), world.home.left()

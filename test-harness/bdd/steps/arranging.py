@@ -83,6 +83,11 @@ def read_only_home(world, mounted):
     world.home.env["RBEE_HOME"] = str(mounted)
 
 
+@given("the home of rbee is a folder that nobody may change")
+def immutable_home(world, immutable):
+    world.home.env["RBEE_HOME"] = str(immutable)
+
+
 @given("a stream is running")
 def stream_is_running(world):
     from eventually import eventually
