@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.model_file import model_path
 
 from faults.sockets import taken_port
+from tests.model_file import model_path
 from world import Home, World
 
 pytest_plugins = [

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from rbee.edge.http_server import Exchange, HttpServer, Request
+from rbee.settings import Bounds, Timing
 from tests.eventually import soon as until
 from tests.http_talk import Talk
 from tests.malformed_http import SMALL
-
-from rbee.edge.http_server import Exchange, HttpServer, Request
-from rbee.settings import Bounds, Timing
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

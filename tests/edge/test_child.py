@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.eventually import soon
 
 from rbee.edge.child import Exit, find, spawn
 from rbee.edge.process_table import group_members, is_alive, start_time
+from tests.eventually import soon
 
 LIMIT_S = 10.0
 

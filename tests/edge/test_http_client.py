@@ -7,11 +7,11 @@ import socket
 import time
 
 import pytest
+
+from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
 from tests.edge.conftest import RunLoop
 from tests.edge.http_engine import CHUNKED, OK, Engine, always, get, playing
 from tests.eventually import soon as until
-
-from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
 
 
 class TestPool:

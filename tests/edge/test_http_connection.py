@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from tests.edge.conftest import RunLoop
 from tests.edge.http_house import GET, GET_CLOSE, QUICK, fill, hold, serving
 from tests.eventually import soon as until

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from tests.edge.conftest import RunLoop
 from tests.edge.http_house import GET_CLOSE, hold, serving
 from tests.http_talk import Talk, answers, ask

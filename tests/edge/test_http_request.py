@@ -11,13 +11,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.http_talk import answers
-from tests.malformed_http import MALFORMED, SMALL
 
 from rbee.edge.http_request import Request, RequestReader
 from rbee.edge.http_server import Exchange, HttpServer
 from rbee.errors import RbeeError
 from rbee.settings import Timing
+from tests.http_talk import answers
+from tests.malformed_http import MALFORMED, SMALL
 
 VALID = (
     b"\r\nGET /a%20b?c=%20 HTTP/1.1\r\nHost: a\r\nX-Empty:\r\nX-Padded: \t v \t\r\n\r\n",

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import psutil
 import pytest
+
+from rbee.settings import Timing
 from tests.edge.conftest import RunLoop
 from tests.edge.http_house import GET, GET_CLOSE, QUICK, House, hold, serving
 from tests.eventually import soon as until
 from tests.http_talk import Talk, answers, ask
 from tests.malformed_http import MALFORMED, SMALL
-
-from rbee.settings import Timing
 
 
 class TestBounds:

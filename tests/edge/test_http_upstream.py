@@ -9,11 +9,11 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from rbee.edge.http_client import ConnectionLost
 from tests.edge.conftest import RunLoop
 from tests.edge.http_engine import CHUNKED, CHUNKED_BODY, OK, Engine, Tape, always, get, playing
 from tests.eventually import soon as until
-
-from rbee.edge.http_client import ConnectionLost
 
 
 class TestBodies:

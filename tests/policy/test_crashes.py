@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.recorded_deaths import CASES, Recorded, recorded
 
 from rbee.errors.catalogue import CATALOGUE
 from rbee.policy import crashes
 from rbee.policy.engine_messages import ROWS
+from tests.recorded_deaths import CASES, Recorded, recorded
 
 RECORDED = recorded()
 

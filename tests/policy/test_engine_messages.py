@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.plugin_model import NO_BINARY, model_file
-from tests.recorded_deaths import CASES, Case, bring_about, classify
 
 from rbee.policy.engine_messages import ROWS
+from tests.plugin_model import NO_BINARY, model_file
+from tests.recorded_deaths import CASES, Case, bring_about, classify
 
 __all__ = ["model_file"]
 
