@@ -69,11 +69,12 @@ def warm_infer(stack: Stack, rounds: int) -> None:
         return (time.perf_counter() - began) * 1000
 
     def raw() -> float:
-        return ask(stack.queen, body(4, "Hi")).all_s * 1000
+        return ask(stack.queen, body(4, "Hi", cached=True)).all_s * 1000
 
+    command()
     found = alternated(rounds, infer=command, raw=raw)
     added_ms = statistics.median(found["infer"]) - statistics.median(found["raw"])
-    row("warm rbee infer over a raw client", f"+{added_ms:.0f} ms", "<= 150 ms", added_ms <= 150)
+    row("warm rbee infer over a raw client", f"{added_ms:+.0f} ms", "<= 150 ms", added_ms <= 150)
 
 
 def cold_infer(model: Path, rounds: int) -> None:

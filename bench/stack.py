@@ -87,8 +87,8 @@ def serving(model: Path, **variables: str) -> Iterator[Stack]:
         stack.end()
 
 
-def body(tokens: int, prompt: str = "Count to one hundred.") -> bytes:
-    """The same request for both doors."""
+def body(tokens: int, prompt: str = "Count to one hundred.", *, cached: bool = False) -> bytes:
+    """The same request for both doors; `cached` lets the engine use what it read before."""
     return json.dumps(
         {
             "model": "tiny",
@@ -96,7 +96,7 @@ def body(tokens: int, prompt: str = "Count to one hundred.") -> bytes:
             "max_tokens": tokens,
             "temperature": 0,
             "seed": 1,
-            "cache_prompt": False,
+            "cache_prompt": cached,
             "stream": True,
             "return_progress": True,
             "stream_options": {"include_usage": True},
