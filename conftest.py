@@ -1,13 +1,20 @@
-"""For all tests, unit tests and scenarios: a skip is allowed only for a reason of a known kind."""
+"""For all tests, unit tests and scenarios: which skips count as failures, and a working Ctrl-C."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 
 from tests.skips import refusal
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C and so would every child whose Ctrl-C is tested."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
