@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -36,16 +36,20 @@ def _up(arguments: Sequence[str]) -> int:
     home = Home(default_home())
     screen = Screen.on(sys.stderr, json=asked.json)
     status, process = ensure_up(home, screen, flags)
-    if asked.json:
-        put({"url": status["url"], "pid": status["pid"], "started": process is not None})
-    elif process is None:
-        screen.mark("done", f"rbee {status['version']} is already running on {status['url']}")
-        _tell_other_port(status, flags, screen)
-    else:
-        screen.mark("done", f"rbee {status['version']} answers on {status['url']}")
+
+    def tell() -> None:
+        if asked.json:
+            put({"url": status["url"], "pid": status["pid"], "started": process is not None})
+        elif process is None:
+            screen.mark("done", f"rbee {status['version']} is already running on {status['url']}")
+            _tell_other_port(status, flags, screen)
+        else:
+            screen.mark("done", f"rbee {status['version']} answers on {status['url']}")
+
     if asked.detach or process is None:
+        tell()
         return 0
-    return _stay(home, process, screen)
+    return _stay(home, process, screen, tell)
 
 
 def _tell_other_port(status: Mapping[str, Any], flags: Mapping[str, str], screen: Screen) -> None:
@@ -55,12 +59,18 @@ def _tell_other_port(status: Mapping[str, Any], flags: Mapping[str, str], screen
         screen.line(f"  {screen.marks.then} rbee down   then   rbee up --port {port}")
 
 
-def _stay(home: Home, process: subprocess.Popen[bytes], screen: Screen) -> int:
+def _stay(
+    home: Home, process: subprocess.Popen[bytes], screen: Screen, tell: Callable[[], None]
+) -> int:
+    """Until rbee ends or a signal comes. `tell` says that rbee is up: whoever reads it may press
+    Ctrl-C at once, so it is said when that is understood already."""
+
     def asked(number: int, frame: FrameType | None) -> None:
         raise _Asked
 
     signal.signal(signal.SIGTERM, asked)
     try:
+        tell()
         returncode = process.wait()
     except KeyboardInterrupt:
         _stop(home, screen)
