@@ -93,6 +93,10 @@ class Config:
     """`RBEE_*` that set nothing: maybe a slip of the pen."""
 
     def origin(self, key: str) -> str:
+        """Where a key's value comes from; host and port of `listen` may come from two places."""
+        if key == "listen":
+            parts = (self.origins.get("host"), self.origins.get("port"))
+            return ", ".join(dict.fromkeys(part for part in parts if part)) or DEFAULT
         return self.origins.get(key, DEFAULT)
 
 
