@@ -95,7 +95,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file() -> None:
     )
     assert config.settings.port == 9002
     assert config.settings.limits.queue == 0
-    assert config.origin("listen") == "--port"
+    assert config.origin("listen") == "rbee.toml, --port"
     assert config.origin("port") == "--port"
     assert config.origin("limits.queue") == "RBEE_LIMITS_QUEUE"
     assert config.origin("limits.stall") == "rbee.toml"
