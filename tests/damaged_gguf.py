@@ -173,4 +173,4 @@ DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
     "token_twice": _duplicate_token,
     "nan_in_a_block": _nan_scale,
 }
-"""Damage by name. A gap in a file is only ever found by its digest: see lab.md, Corrupt GGUF."""
+"""Damage by name. A gap in a file is only ever found by its digest: docs/measured.md, Damage."""

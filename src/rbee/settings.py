@@ -60,7 +60,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Limits that are not in the TOML (DESIGN section 6); `RBEE_DRAIN_S=2` sets `drain_s`."""
+    """Limits that are not in the TOML; `RBEE_DRAIN_S=2` sets `drain_s`."""
 
     connect_s: float = 2.0
     silence_s: float = 4.0

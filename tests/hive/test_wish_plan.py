@@ -71,7 +71,7 @@ def test_threads_never_take_every_core(cores: int, replicas: int) -> None:
 
 
 def test_two_cores_run_one_thread() -> None:
-    """Two threads on a busy 2-core machine were ten times slower than one (lab.md)."""
+    """Two threads on a busy 2-core machine were ten times slower than one (docs/measured.md)."""
     assert threads(0, 2, 1) == 1
     assert threads(3, 2, 1) == 3
 

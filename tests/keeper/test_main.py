@@ -158,7 +158,7 @@ def test_an_open_address_is_refused(rbee: Rbee, home: Home) -> None:
 
 
 def test_screens_speak_of_rbee_not_of_bees() -> None:
-    """Queen, hive and keeper are words of the code (clients-and-screens.md section 2)."""
+    """Queen, hive and keeper are words of the code."""
     import re
 
     import rbee

@@ -47,7 +47,7 @@ def test_the_facts_of_the_real_model():
         (b"GGUF" + struct.pack(">I", 3) + b"\0" * 16, "the other byte order"),
         (b"GGUF" + struct.pack("<IQQ", 3, 1 << 40, 0), "claims 1099511627776 tensors"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 40), "claims 1099511627776 metadata"),
-        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 40), "a metadata key claims to be 1099511627776 bytes"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 40), "a metadata key claims to be"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "it names no architecture"),
     ],
 )

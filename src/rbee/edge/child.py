@@ -1,7 +1,7 @@
 """Child processes that cannot take us with them, and that we can end whole.
 
 A child gets a session (and so a process group) of its own, `/dev/null` as input, and a file as
-output: never a pipe, since an engine whose log pipe nobody read froze at request 152 (lab.md).
+output: never a pipe, since an engine whose log pipe nobody read froze (docs/measured.md).
 Its end is awaited on a pidfd where the kernel has them, also for a process that another life of
 ours started and that is no child of this one; its return code is then not to be had.
 """

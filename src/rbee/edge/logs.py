@@ -1,7 +1,7 @@
 """Structured logs: one JSON object per line on stderr, with level and time, and never a secret.
 
 structlog is imported with the first line that is written, not before: it would cost a third of the
-start-up of a hive (lab.md section 6).
+start-up of a hive (docs/measured.md).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Key = tuple[str, str]
 
 MIN_STAY_S = 10.0
 """A worker that has served nobody yet stays so long, whatever its keep_alive: it was loaded for
-somebody who may still be waiting (DESIGN section 9, Making room)."""
+somebody who may still be waiting."""
 
 
 @dataclass(slots=True)

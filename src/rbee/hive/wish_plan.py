@@ -75,7 +75,7 @@ def threads(settings_threads: int, cores: int, replicas: int) -> int:
     """Engine threads of one worker.
 
     Replicas share the cores, and one core is left to everything else: with as many threads as
-    cores the engine's spin barriers made a busy 2-core machine ten times slower (lab.md section 1).
+    cores the engine's spin barriers made a busy 2-core machine ten times slower (docs/measured.md).
     """
     if settings_threads > 0:
         return settings_threads

@@ -22,7 +22,7 @@ from rbee.wire.lifeline import Listening, WorkerSpec
 KEY_VARIABLE = "RBEE_WORKER_KEY"
 
 _STOP_GRACE_S = 1.0
-"""Between the word `Stop` and SIGTERM: an idle engine ends in 0.1 s (lab.md section 1)."""
+"""Between the word `Stop` and SIGTERM: an idle engine ends in 0.1 s (docs/measured.md)."""
 
 _LAST_WORDS_S = 0.3
 """For the lifeline of a dead process to give what it still holds."""

@@ -2,7 +2,7 @@
 
 A terminal gets one live line, redrawn at most 4 times a second and erased. Anything else gets a
 line per change, at least every 10 s, with the UTC time in front. What takes less than 300 ms shows
-nothing at all (clients-and-screens.md section 2).
+nothing at all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run now, queue at a place, or refuse: the decision at the door of one model.
 
 Slots are the engine's; the queue is ours, because an engine queues without bound and says nothing
-(lab.md section 1: "Slots exhausted"). Refusals carry a time that was measured, not guessed.
+(docs/measured.md, Slots). Refusals carry a time that was measured, not guessed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Liveness is progress: when an attempt that says nothing is given up.
 
-Engines answer /health while wedged and look dead while busy (DESIGN section 6). Bytes prove the
+Engines answer /health while wedged and look dead while busy. Bytes prove the
 process (pings come every second), tokens and prompt progress prove the work.
 """
 

@@ -1,4 +1,4 @@
-"""Whether and when a worker that ended unasked is started again (DESIGN section 7).
+"""Whether and when a worker that ended unasked is started again.
 
 Pauses are 1, 2, 4 … 60 s and begin anew once a worker was ready and served an answer. Five crashes
 in five minutes are a quarantine: a person has to look. A SIGKILL from outside is nobody's crash: it

@@ -1,9 +1,9 @@
 """The client's side of one request: held status, comments, error events, the end.
 
 The status line is held until the first token, an error, or 10 s, so that a refusal has its true
-status (clients-and-screens.md 0.4). After that the client sees our own comments while it waits.
+status (docs/measured.md, Clients). After that the client sees our own comments while it waits.
 What never goes out on an OpenAI route: `id:`, `retry:`, an empty `data:`, a bare `:`: they crash
-real SDKs (clients-and-screens.md 1.2).
+real SDKs (docs/measured.md, Clients).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from rbee.queen.roster import LaneKey
 from rbee.queen.served_models import Served
 
 MAX_ATTEMPTS = 3
-"""DESIGN section 7."""
+"""Enough to pass over two broken workers; more would hide a sick machine behind waiting."""
 
 _WHOLE_BODY_BYTES = 256 << 20
 _CAUSE_WITHIN_S = 1.0

@@ -1,7 +1,7 @@
 """What the queen knows: workers and models as the hive told them, and the answers that run on each.
 
 The roster only remembers. While a hive is away its workers stay in it: models that are loaded go on
-serving (DESIGN section 2).
+serving.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests in OpenAI's words: what we act on is checked, everything else passes untouched.
 
 We are never stricter than the engine: unknown fields, nulls and content arrays go through
-(clients-and-screens.md 1.1). All violations of what we act on are told at once.
+(docs/measured.md, Clients). All violations of what we act on are told at once.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def upstream_body(ask: Ask, *, params: Mapping[str, Any], seed: int) -> bytes:
     """The body for an engine's chat or completions route.
 
     Always streamed with progress and usage, so that a hang-up is seen within a batch and a partial
-    text exists (lab.md, "Replay and cancellation").
+    text exists (docs/measured.md, Hang-ups).
     """
     body = with_params(ask.body, params)
     body["seed"] = seed if ask.seed is None else ask.seed

@@ -1,8 +1,8 @@
 """How an error looks on the wire: the one place where errors become HTTP.
 
-The body is OpenAI's shape with our facts beside it (DESIGN section 4). `type` uses OpenAI's words
+The body is OpenAI's shape with our facts beside it. `type` uses OpenAI's words
 and the status decides which class an SDK raises. `x-should-retry: false` keeps SDKs from repeating
-what would fail again (clients-and-screens.md 0.5: both OpenAI SDKs and LiteLLM obey it).
+what would fail again (docs/measured.md: both OpenAI SDKs and LiteLLM obey it).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def run(spec_path: Path, pooling: str) -> int:
 
 
 def parameters(spec: WorkerSpec, key: str, pooling: str) -> Any:
-    """`CommonParams` of a spec: the settings that the lab proved (DESIGN section 9)."""
+    """`CommonParams` of a spec: the settings that the lab proved."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()

@@ -32,7 +32,7 @@ LOOK_S = 0.05
 """How often a loading engine is looked at."""
 
 IDLE_LOOK_S = 2.0
-"""`/slots` is polled no faster: faster polling keeps the engine from seeing hang-ups (lab.md)."""
+"""`/slots` is polled no faster, or the engine does not see hang-ups (docs/measured.md)."""
 
 FINISH_S = 30.0
 """Longest time that a forsaken worker gives to what runs on it."""
