@@ -1,7 +1,7 @@
 """A small blocking HTTP/1.1 client for the command line: TCP, TLS and Unix sockets.
 
 Light to import, and strict where `http.client` is not: an answer that ends before its length or
-its last chunk is `Broken`, never a shorter answer (a dead worker looks like an end: docs/measured.md).
+its last chunk is `Broken`, never a shorter answer (a dead worker looks like an end).
 One request per connection; closing it cancels what it asked for.
 """
 

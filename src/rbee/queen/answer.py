@@ -52,6 +52,8 @@ class Answer:
         """The worker of the present attempt."""
         self.attempts: list[Mapping[str, Any]] = []
         self._headers = [*headers, ("x-request-id", job_id)]
+        if dialect is Dialect.ANTHROPIC:
+            self._headers.append(("request-id", job_id))  # where Anthropic's SDK looks
         self._done = False
 
     @property

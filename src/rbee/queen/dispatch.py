@@ -57,7 +57,7 @@ class Dispatch:
             await self._attempts(task, answer)
         except RbeeError as error:
             code = error.code
-            answer.fail(error)
+            answer.fail(error, spent=bool(answer.attempts))
         except asyncio.CancelledError:
             code = "CANCELLED"
             if not answer.closed:

@@ -69,10 +69,10 @@ class ServedModels:
             source = block.source[0] if block.source else block.name
             view = next((by_ref[one] for one in (*block.source, block.name) if one in by_ref), None)
             how = self.overrides.get(block.name, block)
-            shown.add(view.ref if view else source)
+            shown |= {block.name, view.ref if view else source}
             yield Served(block.name, view.ref if view else source, how, view)
         for view in stored:
-            if view.ref in shown and view.name not in self.overrides:
+            if view.name in shown or (view.ref in shown and view.name not in self.overrides):
                 continue
             default = replace(self._settings.defaults, name=view.name)
             yield Served(view.name, view.ref, self.overrides.get(view.name, default), view)
