@@ -37,6 +37,8 @@ def test_a_ref_leads_back_to_the_same_model():
         "pypi:--index-url==1:x.gguf",
         "file://host/x.gguf",
         "file:x.gguf",
+        "file://[",
+        "file://[x]/a.gguf",
         "/x\x00.gguf",
         "x" * 5000,
     ],

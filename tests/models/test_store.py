@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rbee.edge.disk import identity
 from rbee.errors import RbeeError
 from rbee.models.gguf import Facts
 from rbee.models.store import Manifest, Store
@@ -22,7 +23,11 @@ def stored(root: Path, name: str = "x", data: bytes = b"model") -> tuple[Store, 
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     store.blob(digest).write_bytes(data)
     ref = f"file:///{name}"
-    return store, store.put(name=name, ref=ref, source=ref, digest=digest, facts=FACTS)
+    verified = identity(store.blob(digest))
+    manifest = store.put(
+        name=name, ref=ref, source=ref, digest=digest, facts=FACTS, verified=verified
+    )
+    return store, manifest
 
 
 def test_a_model_is_found_by_name_and_by_ref(tmp_path):

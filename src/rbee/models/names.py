@@ -102,7 +102,10 @@ def _wheel(text: str) -> Wheel:
 
 
 def _file_url(text: str) -> File:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as exc:
+        raise _invalid(text, "file:///ABSOLUTE/PATH is meant") from exc
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
         raise _invalid(text, "file:///ABSOLUTE/PATH is meant")
     return _file(text, unquote(parts.path))

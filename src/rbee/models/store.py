@@ -102,20 +102,21 @@ class Store:
     def blob(self, digest: str) -> Path:
         return self.blobs / digest.replace(":", "-")
 
-    def put(self, *, name: str, ref: str, source: str, digest: str, facts: Facts) -> Manifest:
-        """Name a blob that is in place and was verified just now. Raises DISK_…"""
-        blob = self.blob(digest)
+    def put(
+        self, *, name: str, ref: str, source: str, digest: str, facts: Facts, verified: Identity
+    ) -> Manifest:
+        """Name a blob that is in place. `verified`: its identity when it was hashed, taken before
+        the first byte was read, so that a later write is seen. Raises DISK_…"""
         try:
-            now = identity(blob)
             manifest = Manifest(
                 schema=1,
                 name=name,
                 ref=ref,
                 source=source,
                 digest=digest,
-                size_bytes=now.size_bytes,
+                size_bytes=verified.size_bytes,
                 added_at=time.time(),
-                identity=asdict(now),
+                identity=asdict(verified),
                 facts=asdict(facts),
             )
             self._write(manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -53,13 +54,14 @@ async def embeddings(visit: Visit) -> None:
 async def passed(visit: Visit) -> None:
     """A request that is routed by its `model` to a worker as it is."""
     ask = _parse(visit)
+    core = visit.core
+    served = core.models.find(ask.model, core.roster.models)
+    ask = replace(ask, body=with_params(ask.body, served.how.params))
     if not ask.stream:
         await _whole(visit, "chat", ask)
         return
-    core = visit.core
-    served = core.models.find(ask.model, core.roster.models)
     path = visit.exchange.request.path
-    body = encode(with_params(_named(ask, served.name).body, served.how.params))
+    body = encode(_named(ask, served.name).body)
 
     def relay(answer: Answer) -> Relay:
         return PassRelay(answer, model=served.name)

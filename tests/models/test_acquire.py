@@ -1,0 +1,80 @@
+"""Models come into the store whole, under the digest that they have, or not at all."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rbee.errors import RbeeError
+from rbee.models.acquire import Acquire
+from rbee.models.names import Wheel
+from rbee.models.store import Store
+from rbee.settings import Settings
+from tests.model_file import model_path
+
+
+def quiet(phase: str, done_bytes: int, total_bytes: int) -> None:
+    """Nobody looks at the progress."""
+
+
+@pytest.fixture
+def acquire(tmp_path: Path) -> Acquire:
+    return Acquire(Store(tmp_path / "store"), Settings(home=str(tmp_path)), quiet)
+
+
+def own_copy(path: Path) -> Path:
+    path.write_bytes(model_path().read_bytes())
+    return path
+
+
+def test_a_file_is_linked_and_not_copied(acquire, tmp_path):
+    """The person's file stays where it is; a second pull finds it as it was."""
+    file = own_copy(tmp_path / "tiny.gguf")
+    manifest = acquire.pull(str(file))
+
+    assert Store(tmp_path / "store").blob(manifest.digest).resolve() == file
+    assert acquire.pull(str(file)) == manifest
+
+
+def test_a_link_never_vouches_for_a_file_that_changed(acquire, tmp_path):
+    """Old bytes under a new name do not make the changed file of the old name good."""
+    store = Store(tmp_path / "store")
+    first, second = own_copy(tmp_path / "a.gguf"), tmp_path / "b.gguf"
+    acquire.pull(str(first))
+    os.rename(first, second)
+    data = bytearray(second.read_bytes())
+    data[-1] ^= 1
+    first.write_bytes(data)
+
+    manifest = acquire.pull(str(second))
+
+    assert store.blob(manifest.digest).resolve() == second
+    assert not store.needs_hash(manifest)
+
+
+def test_a_damaged_file_leaves_nothing(acquire, tmp_path):
+    """MODEL_CORRUPTED, and no blob and no name of it."""
+    file = tmp_path / "half.gguf"
+    file.write_bytes(model_path().read_bytes()[: 40 << 20])
+    with pytest.raises(RbeeError) as caught:
+        acquire.pull(str(file))
+
+    assert caught.value.code == "MODEL_CORRUPTED"
+    store = Store(tmp_path / "store")
+    assert store.all() == [] and list(store.blobs.iterdir()) == []
+
+
+def test_a_damaged_wheel_is_told(acquire, tmp_path):
+    """Bytes that changed inside a wheel are MODEL_CORRUPTED, not a crash."""
+    wheel = tmp_path / "x.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("a/m.gguf", b"GGUF" + b"x" * 4096)
+    data = bytearray(wheel.read_bytes())
+    data[1000] ^= 1
+    wheel.write_bytes(data)
+
+    with pytest.raises(RbeeError) as caught:
+        acquire._unpack(wheel, Wheel("x", "1", "a/m.gguf"), tmp_path / "out")
+
+    assert caught.value.code == "MODEL_CORRUPTED"
