@@ -102,5 +102,7 @@ def test_a_manifest_of_noise_is_passed_over(tmp_path):
     """One damaged file does not hide the others."""
     store, manifest = stored(tmp_path)
     (tmp_path / "manifests" / "noise.json").write_bytes(b"\x00{")
+    odd = (tmp_path / "manifests" / "x.json").read_bytes().replace(b":2048", b':"many"')
+    (tmp_path / "manifests" / "odd.json").write_bytes(odd)
 
-    assert store.all() == [manifest]
+    assert store.all() == [manifest] and len(store.views()) == 1

@@ -43,7 +43,7 @@ class ModelRoom:
         return Stored(
             path=str(self._store.blob(manifest.digest)),
             digest=manifest.digest,
-            context_train_tokens=int(facts.get("context_train_tokens", 0)),
+            context_train_tokens=facts.context_train_tokens,
         )
 
     async def pull(self, name: str, progress: Progress) -> ModelView:

@@ -42,7 +42,7 @@ class Manifest(msgspec.Struct, frozen=True):
     added_at: float
     identity: dict[str, int]
     """Of the file when its digest was last found right."""
-    facts: dict[str, str | int]
+    facts: Facts
 
 
 class Store:
@@ -84,11 +84,11 @@ class Store:
             digest=manifest.digest,
             source=manifest.source,
             added_at=manifest.added_at,
-            architecture=str(facts.get("architecture", "")),
-            context_train_tokens=int(facts.get("context_train_tokens", 0)),
-            embedding_length=int(facts.get("embedding_length", 0)),
-            parameters=int(facts.get("parameters", 0)),
-            quantisation=str(facts.get("quantisation", "")),
+            architecture=facts.architecture,
+            context_train_tokens=facts.context_train_tokens,
+            embedding_length=facts.embedding_length,
+            parameters=facts.parameters,
+            quantisation=facts.quantisation,
             path=str(self.blob(manifest.digest)),
         )
 
@@ -117,7 +117,7 @@ class Store:
                 size_bytes=verified.size_bytes,
                 added_at=time.time(),
                 identity=asdict(verified),
-                facts=asdict(facts),
+                facts=facts,
             )
             self._write(manifest)
         except OSError as exc:
