@@ -135,6 +135,7 @@ class Answer:
         if self.dialect is Dialect.ANTHROPIC:
             return sse.encode(problem.encode(body), name="error")
         if self.dialect is Dialect.RESPONSES:
-            error = {**body["error"], "type": "error"}
+            # Its own shape is flat; OpenAI's SDK raises only what stands in `error`.
+            error = {**body["error"], **body, "type": "error"}
             return sse.encode(problem.encode(error), name="error")
         return sse.encode(problem.encode(body))

@@ -1,0 +1,115 @@
+"""What real SDKs get when the world is wrong: full queues, waits, workers that are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from eventually import eventually
+from tests.clients.conftest import begin, serve
+
+STREAMS = ("openai", "openai-2", "anthropic", "litellm", "langchain", "llm")
+WHOLE_CONTEXT = {"max_tokens": 3500, "ignore_eos": True}
+"""A stream that holds its slot until it is hung up."""
+
+
+def hold(home, **fields):
+    stream = home.stream(**{**WHOLE_CONTEXT, **fields})
+    eventually(lambda: stream.tokens > 2, within_s=30)
+    return stream
+
+
+@pytest.mark.parametrize("client", ["openai", "anthropic"])
+def test_a_full_queue_is_an_error_of_its_class(own_home, client):
+    """503 QUEUE_FULL raised as InternalServerError; a patient SDK waits as told and is served."""
+    home = own_home("--parallel", "1", RBEE_LIMITS_QUEUE="0", RBEE_DEFAULTS_CTX="4096")
+    stream = hold(home)
+
+    running = begin(client, "full", home.url)
+    told = running.next()
+
+    assert "InternalServerError" in told["raised"] and told["status_code"] == 503
+    assert "QUEUE_FULL" in str(told["body"])
+    if client == "openai":
+        assert told["code"] == "QUEUE_FULL"
+        eventually(lambda: requests(home, "QUEUE_FULL") >= 2, within_s=30)
+        stream.hang_up.set()
+        (told,) = running.rest()
+        assert told["text"] and set(told["sent"][:-1]) == {503} and told["sent"][-1] == 200
+    else:
+        assert not running.rest()
+    stream.hang_up.set()
+
+
+def requests(home, code):
+    """How often rbee answered with a code, by its own metrics."""
+    lines = home.ask("GET", "/metrics").text.splitlines()
+    return sum(float(one.split()[-1]) for one in lines if f'code="{code}"' in one)
+
+
+@pytest.fixture(scope="module")
+def waiting_home(model):
+    """One slot, and comments for whoever waits, at once and often."""
+    home = serve(
+        model,
+        "--parallel",
+        "1",
+        RBEE_DEFAULTS_CTX="4096",
+        RBEE_HOLD_STATUS_S="0.01",
+        RBEE_COMMENT_EVERY_S="0.05",
+    )
+    yield home
+    home.end()
+
+
+@pytest.mark.parametrize("client", STREAMS)
+def test_comments_while_waiting_harm_no_client(waiting_home, client):
+    """Who waits in the queue gets comments before the first token, and then the whole answer."""
+    home = waiting_home
+    holder = hold(home)
+    waiting = begin(client, "stream", home.url)
+    eventually(lambda: home.ps()["queues"]["tiny"]["waiting"] == 1, within_s=30)
+    twin = home.stream(max_tokens=2)
+    eventually(lambda: any(line.startswith(": rbee") for line in twin.lines), within_s=10)
+
+    holder.hang_up.set()
+
+    told = waiting.rest()[0]
+    assert told["text"]
+    assert told.get("exit", 0) == 0 and told.get("finish") in {"length", "max_tokens", None}
+    assert twin.ended.wait(30) and not twin.broken
+
+
+@pytest.mark.parametrize("client", STREAMS)
+def test_a_worker_killed_in_the_middle_is_an_error(own_home, client):
+    """No client takes the part that it has for the whole answer."""
+    home = own_home()
+    running = begin(client, "long", home.url)
+    assert "part" in running.next()
+    (worker,) = home.workers("BUSY")
+
+    os.kill(worker["pid"], signal.SIGKILL)
+
+    told = running.rest()
+    assert not any(one.get("finish") for one in told)
+    if client == "llm":
+        assert told[-1]["exit"] == 1 and "killed" in told[-1]["says"]
+    else:
+        assert "killed" in told[-1]["says"]
+        assert told[-1].get("raised"), told[-1]
+
+
+def test_a_worker_killed_in_a_response_is_an_error(own_home):
+    """The same on /v1/responses, whose errors have a shape of their own."""
+    home = own_home()
+    running = begin("openai", "long_responses", home.url)
+    eventually(lambda: running.next()["part"], within_s=30)
+    (worker,) = home.workers("BUSY")
+
+    os.kill(worker["pid"], signal.SIGKILL)
+
+    told = running.rest()
+    assert not any(one.get("finish") for one in told)
+    assert told[-1].get("raised") and "killed" in told[-1]["says"]
