@@ -1,6 +1,5 @@
 """The store: what it holds is what it was given, or it says so."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,9 @@ import pytest
 from rbee.edge.disk import identity
 from rbee.errors import RbeeError
 from rbee.models.gguf import Facts
-from rbee.models.store import Manifest, Store
+from rbee.models.hashing import Hasher
+from rbee.models.manifest import Manifest
+from rbee.models.store import Store, piece_of
 
 FACTS = Facts(3, "llama", "x", 1, "Q4_1", 2048, 8, 1)
 
@@ -20,12 +21,14 @@ def quiet(phase: str, done_bytes: int, total_bytes: int) -> None:
 def stored(root: Path, name: str = "x", data: bytes = b"model") -> tuple[Store, Manifest]:
     store = Store(root)
     store.prepare()
-    digest = "sha256:" + hashlib.sha256(data).hexdigest()
-    store.blob(digest).write_bytes(data)
+    hasher = Hasher()
+    hasher.update(data)
+    hashed = hasher.end()
+    store.blob(hashed.digest).write_bytes(data)
     ref = f"file:///{name}"
-    verified = identity(store.blob(digest))
+    piece = piece_of(hashed, identity(store.blob(hashed.digest)))
     manifest = store.put(
-        name=name, ref=ref, source=ref, digest=digest, facts=FACTS, verified=verified
+        name=name, ref=ref, sources=[ref], files=[piece], facts=FACTS, digest_known=False
     )
     return store, manifest
 

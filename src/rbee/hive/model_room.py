@@ -13,7 +13,9 @@ from rbee.edge.home import Home
 from rbee.errors import RbeeError
 from rbee.hive.wish_plan import Stored
 from rbee.models import child
-from rbee.models.store import Manifest, Progress, Store
+from rbee.models.hashing import Progress
+from rbee.models.manifest import Manifest
+from rbee.models.store import Store
 from rbee.settings import Settings
 from rbee.wire.control import ModelView
 
@@ -41,7 +43,7 @@ class ModelRoom:
             manifest = await asyncio.to_thread(self._get, ref)
         facts = manifest.facts
         return Stored(
-            path=str(self._store.blob(manifest.digest)),
+            path=str(self._store.file(manifest)),
             digest=manifest.digest,
             context_train_tokens=facts.context_train_tokens,
         )
@@ -64,7 +66,8 @@ class ModelRoom:
         if manifest is None:
             return None
         try:
-            return (manifest.digest, self._store.identity(manifest))
+            found = [self._store.identity(manifest, piece) for piece in manifest.files]
+            return (manifest.digest, tuple(found))
         except RbeeError as error:
             return (manifest.digest, error.code)
 

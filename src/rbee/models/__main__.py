@@ -19,7 +19,8 @@ from rbee.edge.dying import die_with_parent, give_way
 from rbee.edge.home import Home, default_home
 from rbee.errors import RbeeError
 from rbee.models.acquire import Acquire
-from rbee.models.store import Manifest, Store
+from rbee.models.manifest import Manifest
+from rbee.models.store import Store
 from rbee.settings import Settings
 from rbee.wire.problem import to_problem
 

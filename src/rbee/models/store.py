@@ -1,6 +1,9 @@
 """The content-addressed store: blobs named by their sha256, manifests that name them.
 
     blobs/sha256-…         the files; for `file:` models a symbolic link to the person's own file
+    splits/HEX/NAME.gguf   links to the blobs of a model of several files, under the names that the
+                           engine expects
+    partials/KEY/          downloads that are under way or can be resumed (`models.partial`)
     manifests/NAME.json    what is known of a model: the truth, replaced whole or not at all
 
 A blob is put under its name only when its digest was computed and right. A file that was changed
@@ -9,9 +12,8 @@ since (by inode, size, mtime or ctime) is hashed again before it is loaded.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -22,27 +24,15 @@ from rbee.edge.disk import Identity, identity, translated
 from rbee.edge.private_file import write_private
 from rbee.errors import RbeeError
 from rbee.models.gguf import Facts
+from rbee.models.hashing import Hashed, Progress, hash_file
+from rbee.models.manifest import SCHEMA, Manifest, Piece, decode, digest_of_all
 from rbee.wire.control import ModelView
 
-Progress = Callable[[str, int, int], None]
-"""Phase, bytes done, bytes in all."""
 
-_HASH_BYTES = 4 << 20
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """What is known of one stored model."""
-
-    schema: int
-    name: str
-    ref: str
-    source: str
-    digest: str
-    size_bytes: int
-    added_at: float
-    identity: dict[str, int]
-    """Of the file when its digest was last found right."""
-    facts: Facts
+def piece_of(hashed: Hashed, verified: Identity, name: str = "") -> Piece:
+    """A file as its manifest names it. `verified`: its identity when it was hashed, taken before
+    the first byte was read, so that a later write is seen."""
+    return Piece(hashed.digest, hashed.size_bytes, asdict(verified), hashed.chunks, name)
 
 
 class Store:
@@ -51,12 +41,14 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.blobs = root / "blobs"
+        self.partials = root / "partials"
+        self._splits = root / "splits"
         self._manifests = root / "manifests"
 
     def prepare(self) -> None:
         """Make the folders. Raises DISK_… as the disk refuses."""
         try:
-            for folder in (self.blobs, self._manifests):
+            for folder in (self.blobs, self.partials, self._manifests):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             raise translated(exc, "write to", self.root) from exc
@@ -66,7 +58,7 @@ class Store:
         found = []
         for path in sorted(self._manifests.glob("*.json")):
             try:
-                found.append(msgspec.json.decode(path.read_bytes(), type=Manifest))
+                found.append(decode(path.read_bytes()))
             except (OSError, msgspec.DecodeError):
                 continue
         return found
@@ -82,14 +74,16 @@ class Store:
             ref=manifest.ref,
             size_bytes=manifest.size_bytes,
             digest=manifest.digest,
-            source=manifest.source,
+            digest_known=manifest.digest_known,
+            source=manifest.sources[0],
+            revision=manifest.revision,
             added_at=manifest.added_at,
             architecture=facts.architecture,
             context_train_tokens=facts.context_train_tokens,
             embedding_length=facts.embedding_length,
             parameters=facts.parameters,
             quantisation=facts.quantisation,
-            path=str(self.blob(manifest.digest)),
+            path=str(self.file(manifest)),
         )
 
     def get(self, name_or_ref: str) -> Manifest | None:
@@ -102,52 +96,73 @@ class Store:
     def blob(self, digest: str) -> Path:
         return self.blobs / digest.replace(":", "-")
 
+    def file(self, manifest: Manifest) -> Path:
+        """What the engine is given: the blob, or the first of several links to blobs."""
+        if len(manifest.files) == 1:
+            return self.blob(manifest.digest)
+        return self._split(manifest) / manifest.files[0].name
+
     def put(
-        self, *, name: str, ref: str, source: str, digest: str, facts: Facts, verified: Identity
+        self,
+        *,
+        name: str,
+        ref: str,
+        sources: Sequence[str],
+        files: Sequence[Piece],
+        facts: Facts,
+        digest_known: bool,
+        revision: str = "",
     ) -> Manifest:
-        """Name a blob that is in place. `verified`: its identity when it was hashed, taken before
-        the first byte was read, so that a later write is seen. Raises DISK_…"""
+        """Name blobs that are in place. Raises DISK_…"""
+        manifest = Manifest(
+            schema=SCHEMA,
+            name=name,
+            ref=ref,
+            sources=tuple(sources),
+            digest=digest_of_all(files),
+            digest_known=digest_known,
+            size_bytes=sum(piece.size_bytes for piece in files),
+            added_at=time.time(),
+            files=tuple(files),
+            facts=facts,
+            revision=revision,
+        )
         try:
-            manifest = Manifest(
-                schema=1,
-                name=name,
-                ref=ref,
-                source=source,
-                digest=digest,
-                size_bytes=verified.size_bytes,
-                added_at=time.time(),
-                identity=asdict(verified),
-                facts=facts,
-            )
-            self._write(manifest)
+            self._link_split(manifest)
         except OSError as exc:
             raise translated(exc, "write to", self.root) from exc
+        self.write(manifest)
         return manifest
 
     def remove(self, name_or_ref: str) -> Manifest:
-        """Forget a model, and its blob if no other model names it. A `file:` model's own file
+        """Forget a model, and its blobs that no other model names. A `file:` model's own file
         stays: only the link goes. Raises MODEL_NOT_FOUND or DISK_…"""
         manifest = self.get(name_or_ref)
         if manifest is None:
             raise RbeeError("MODEL_NOT_FOUND", model=name_or_ref[:200], nearest=[])
         try:
             self._manifest_path(manifest.name).unlink(missing_ok=True)
-            if not any(other.digest == manifest.digest for other in self.all()):
-                self.blob(manifest.digest).unlink(missing_ok=True)
+            named = {piece.digest for other in self.all() for piece in other.files}
+            for piece in manifest.files:
+                if piece.digest not in named:
+                    self.blob(piece.digest).unlink(missing_ok=True)
+            self._unlink_split(manifest)
         except OSError as exc:
             raise translated(exc, "write to", self.root) from exc
         return manifest
 
     def needs_hash(self, manifest: Manifest) -> bool:
-        """Whether the file changed since its digest was found right.
+        """Whether a file changed since its digest was found right.
 
         Raises MODEL_FILE_MISSING if it is gone.
         """
-        return asdict(self.identity(manifest)) != manifest.identity
+        return any(
+            asdict(self.identity(manifest, piece)) != piece.identity for piece in manifest.files
+        )
 
-    def identity(self, manifest: Manifest) -> Identity:
+    def identity(self, manifest: Manifest, piece: Piece) -> Identity:
         """Raises MODEL_FILE_MISSING if the file is gone, DISK_… if it cannot be looked at."""
-        blob = self.blob(manifest.digest)
+        blob = self.blob(piece.digest)
         try:
             return identity(blob)
         except FileNotFoundError as exc:
@@ -157,45 +172,55 @@ class Store:
             raise translated(exc, "read", blob) from exc
 
     def verify(self, manifest: Manifest, progress: Progress) -> Manifest:
-        """Hash the file again; its identity is then the one that is known to be right.
+        """Hash the files again; their identities are then those that are known to be right.
 
-        Raises MODEL_CORRUPTED if the digest is another one.
+        Raises MODEL_CORRUPTED if a digest is another one.
         """
-        before = self.identity(manifest)
-        blob = self.blob(manifest.digest)
-        actual = digest_of(blob, before.size_bytes, progress)
-        if actual != manifest.digest:
-            raise RbeeError(
-                "MODEL_CORRUPTED",
-                model=manifest.name,
-                problem="its sha256 is not the one that it was stored with",
-                expected=manifest.digest,
-                actual=actual,
-            )
-        good = msgspec.structs.replace(manifest, identity=asdict(before))
-        try:
-            self._write(good)
-        except OSError as exc:
-            raise translated(exc, "write to", self.root) from exc
+        pieces = []
+        for piece in manifest.files:
+            before = self.identity(manifest, piece)
+            hashed = hash_file(self.blob(piece.digest), before.size_bytes, progress)
+            if hashed.digest != piece.digest:
+                raise RbeeError(
+                    "MODEL_CORRUPTED",
+                    model=manifest.name,
+                    problem="its sha256 is not the one that it was stored with",
+                    expected=piece.digest,
+                    actual=hashed.digest,
+                )
+            pieces.append(piece_of(hashed, before, piece.name))
+        good = msgspec.structs.replace(manifest, files=tuple(pieces))
+        self.write(good)
         return good
 
-    def _write(self, manifest: Manifest) -> None:
-        write_private(self._manifest_path(manifest.name), msgspec.json.encode(manifest))
+    def write(self, manifest: Manifest) -> None:
+        """Replace what is known of a model. Raises DISK_…"""
+        try:
+            write_private(self._manifest_path(manifest.name), msgspec.json.encode(manifest))
+        except OSError as exc:
+            raise translated(exc, "write to", self.root) from exc
 
     def _manifest_path(self, name: str) -> Path:
         return self._manifests / (quote(name, safe="") + ".json")
 
+    def _split(self, manifest: Manifest) -> Path:
+        return self._splits / manifest.digest.removeprefix("sha256:")
 
-def digest_of(path: Path, size_bytes: int, progress: Progress) -> str:
-    """`sha256:…` of a file, read once in order. Raises DISK_…"""
-    sha = hashlib.sha256()
-    done = 0
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_HASH_BYTES):
-                sha.update(block)
-                done += len(block)
-                progress("verifying", done, size_bytes)
-    except OSError as exc:
-        raise translated(exc, "read", path) from exc
-    return "sha256:" + sha.hexdigest()
+    def _link_split(self, manifest: Manifest) -> None:
+        if len(manifest.files) == 1:
+            return
+        folder = self._split(manifest)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for piece in manifest.files:
+            link = folder / piece.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.blob(piece.digest))
+
+    def _unlink_split(self, manifest: Manifest) -> None:
+        folder = self._split(manifest)
+        if len(manifest.files) == 1 or any(one.digest == manifest.digest for one in self.all()):
+            return
+        for piece in manifest.files:
+            (folder / piece.name).unlink(missing_ok=True)
+        if folder.is_dir():
+            folder.rmdir()

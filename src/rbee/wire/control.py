@@ -115,6 +115,9 @@ class ModelView(msgspec.Struct, frozen=True):
     """`sha256:…`; for a `file:` model its own, taken at import."""
     source: str
     added_at: float
+    digest_known: bool = True
+    """Whether somebody else vouches for the digest; of a person's own file nobody does."""
+    revision: str = ""
     architecture: str = ""
     context_train_tokens: int = 0
     embedding_length: int = 0

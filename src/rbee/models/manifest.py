@@ -1,0 +1,98 @@
+"""What is known of a stored model: the truth of the store, one JSON file a model.
+
+The shape has a number. A manifest of an earlier one is read as it is, and written in the new shape
+at its next change; one of a newer rbee is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from rbee.models.gguf import Facts
+
+SCHEMA = 2
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """One file of a model; most models have one."""
+
+    digest: str
+    size_bytes: int
+    identity: dict[str, int]
+    """Of the file when its digest was last found right."""
+    chunks: tuple[int, ...] = ()
+    """crc32 of each 16 MiB, to find which of them rotted; empty: not taken yet."""
+    name: str = ""
+    """What the engine must see it as, where there are several."""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What is known of one stored model."""
+
+    schema: int
+    name: str
+    ref: str
+    sources: tuple[str, ...]
+    """Where its bytes can be had again, best first."""
+    digest: str
+    """Of its file; of several, the sha256 over their digests, one a line."""
+    digest_known: bool
+    """Whether somebody else vouches for the digest; false: it was taken here, at import."""
+    size_bytes: int
+    added_at: float
+    files: tuple[Piece, ...]
+    facts: Facts
+    revision: str = ""
+    """What the source calls this version (a commit, a release); empty: it has none."""
+
+
+class _ManifestOne(msgspec.Struct, frozen=True):
+    """Schema 1: one file, one source, no chunks."""
+
+    schema: int
+    name: str
+    ref: str
+    source: str
+    digest: str
+    size_bytes: int
+    added_at: float
+    identity: dict[str, int]
+    facts: Facts
+
+
+def decode(data: bytes) -> Manifest:
+    """A manifest of this schema or an earlier one, which stays on disk as it is until the next
+    write. Raises `msgspec.DecodeError`, also for a schema of a newer rbee."""
+    schema = msgspec.json.decode(data, type=_Schema).schema
+    if schema == SCHEMA:
+        return msgspec.json.decode(data, type=Manifest)
+    if schema != 1:
+        raise msgspec.DecodeError(f"schema {schema} is not of this rbee")
+    old = msgspec.json.decode(data, type=_ManifestOne)
+    return Manifest(
+        schema=SCHEMA,
+        name=old.name,
+        ref=old.ref,
+        sources=(old.source,),
+        digest=old.digest,
+        digest_known=not old.source.startswith("file:"),
+        size_bytes=old.size_bytes,
+        added_at=old.added_at,
+        files=(Piece(old.digest, old.size_bytes, old.identity),),
+        facts=old.facts,
+    )
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+def digest_of_all(pieces: Sequence[Piece]) -> str:
+    """What stands for a model of these files."""
+    if len(pieces) == 1:
+        return pieces[0].digest
+    listed = "".join(piece.digest + "\n" for piece in pieces)
+    return "sha256:" + hashlib.sha256(listed.encode()).hexdigest()
