@@ -5,13 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit bdd bench docs clean
+.PHONY: help demo test lint format types unit clients bdd bench docs clean
 
 help:
 	@echo 'make demo    sets itself up, fetches a 94 MiB model, streams an answer'
 	@echo 'make test    every test, the real faults included'
 	@echo 'make bench   rbee against the bare engine, as ratios'
-	@echo 'make lint | types | unit | bdd | format | docs | clean'
+	@echo 'make lint | types | unit | clients | bdd | format | docs | clean'
 
 $(BIN)/rbee: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,7 +36,11 @@ types: $(VENV)/.tests
 	$(BIN)/mypy
 
 unit: $(VENV)/.tests
-	$(BIN)/python -m pytest -q -n 2 tests
+	$(BIN)/python -m pytest -q -n 2 --ignore tests/clients tests
+
+clients: $(VENV)/.tests
+	$(BIN)/python -m tests.clients.environments
+	$(BIN)/python -m pytest -q -n 2 tests/clients
 
 bdd: $(VENV)/.tests
 	$(BIN)/python -m pytest -q -n 2 -m 'not serial' test-harness/bdd
