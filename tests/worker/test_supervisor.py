@@ -260,6 +260,28 @@ def test_a_port_in_use_is_told(engine: str, model_file: Path, tmp_path: Path) ->
             assert (problem.code, problem.details["port"]) == ("PORT_TAKEN", port)
 
 
+def test_an_engine_that_ends_before_the_hive_is_dialled_is_told(
+    model_file: Path, tmp_path: Path
+) -> None:
+    """A failure of the first milliseconds is not lost: the hive hears of it when it is there."""
+    ended = tmp_path / "ended"
+    engine = tmp_path / "engine"
+    engine.write_text(f"#!/bin/sh\necho 'E broken at once'\ntouch {ended}\nexit 1\n")
+    engine.chmod(0o755)
+    listens, away = tmp_path / "hive.sock", tmp_path / "away.sock"
+    with worker_run(
+        tmp_path,
+        model_file,
+        before=lambda: listens.rename(away),
+        engine="llama-server",
+        engine_path=str(engine),
+    ) as run:
+        eventually(ended.exists, within_s=10)
+        away.rename(listens)
+        assert run.failed().problem.message
+        assert run.exit() == 1
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_orphan_finishes_and_ends(engine: str, model_file: Path, tmp_path: Path) -> None:
     """Its hive gone for `orphan_s`: a running stream gets its end, then the worker exits with 0."""

@@ -69,6 +69,7 @@ class Supervisor:
         self._log = EngineLog(Path(spec.log))
         self._engine: EngineProcess | None = None
         self._listening: lifeline.Listening | None = None
+        self._failed: lifeline.LoadFailed | None = None
         self._fraction = 0.0
         self._stop_asked = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,12 +90,15 @@ class Supervisor:
         try:
             self._start_engine()
         except RbeeError as error:
-            await self._give_up(error)
+            # The engine could not even be started.
+            print(f"rbee worker: {error}", file=sys.stderr, flush=True)
+            self._say_failed(error)
+            await self._last_words()
             return 1
         self._build = asyncio.ensure_future(asyncio.to_thread(self._read_build))
         self._start(self._watch_load())
         returncode = await self._done
-        await self._lifeline.flush(_FLUSH_S)
+        await self._last_words()
         for task in self._tasks:
             task.cancel()
         return returncode
@@ -178,7 +182,7 @@ class Supervisor:
                 self._listening = self._describe_listening()
                 self._lifeline.say(self._listening)
             case Effect.SAY_FAILED:
-                self._lifeline.say(lifeline.LoadFailed(problem.to_problem(self._cause().report)))
+                self._say_failed(self._cause())
             case Effect.WAIT_FOR_IDLE:
                 self._start(self._wait_for_idle())
             case Effect.END_ENGINE:
@@ -204,12 +208,14 @@ class Supervisor:
             worker=self._spec.id,
         ).error()
 
-    async def _give_up(self, error: RbeeError) -> None:
-        """The engine could not even be started: say so, once the hive listens, and be gone."""
+    def _say_failed(self, error: RbeeError) -> None:
         self._failed = lifeline.LoadFailed(problem.to_problem(error.report))
-        print(f"rbee worker: {error}", file=sys.stderr, flush=True)
-        await self._lifeline.connected(_CONNECT_S)
         self._lifeline.say(self._failed)
+
+    async def _last_words(self) -> None:
+        """What was said has left; an engine may fail sooner than the hive is dialled."""
+        if self._failed is not None:
+            await self._lifeline.connected(_CONNECT_S)
         await self._lifeline.flush(_FLUSH_S)
 
     async def _wait_for_idle(self) -> None:
@@ -229,6 +235,8 @@ class Supervisor:
         ]
         if self._listening is not None:
             told.append(self._listening)
+        elif self._failed is not None:
+            told.append(self._failed)
         elif self._fraction:
             told.append(lifeline.Loading(self._fraction))
         return told
