@@ -1,8 +1,6 @@
 """GGUF files: the facts of a whole one, and what is wrong with a damaged one."""
 
-import random
 import struct
-import time
 from pathlib import Path
 
 import pytest
@@ -12,11 +10,9 @@ from rbee.models.gguf import read_facts
 from tests.model_file import model_path
 
 
-@pytest.fixture(scope="module")
-def head() -> bytes:
-    """The first 4 MiB of the real model: all of its metadata."""
-    with model_path().open("rb") as file:
-        return file.read(4 << 20)
+def tensor(name: str, offset: int = 0) -> bytes:
+    """An entry of the tensor table: 8 F32 numbers."""
+    return struct.pack("<Q", len(name)) + name.encode() + struct.pack("<IQIQ", 1, 8, 0, offset)
 
 
 def problem(path: Path) -> str:
@@ -48,7 +44,14 @@ def test_the_facts_of_the_real_model():
         (b"GGUF" + struct.pack("<IQQ", 3, 1 << 40, 0), "claims 1099511627776 tensors"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 40), "claims 1099511627776 metadata"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 40), "a metadata key claims to be"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "it names no architecture"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "it holds no tensors"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + tensor("a") + bytes(64), "no architecture"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 2, 0) + tensor("a") * 2, "a stands twice"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + tensor("a", 8), "begins at 8, which is not"),
+        (
+            b"GGUF" + struct.pack("<IQQ", 3, 2, 0) + tensor("a") + tensor("b") + bytes(64),
+            "lies over",
+        ),
     ],
 )
 def test_damage_is_named(tmp_path, data, words):
@@ -69,21 +72,3 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path, cut):
         part.truncate(size - cut)
 
     assert "cut short" in problem(path)
-
-
-def test_hostile_files_cost_neither_a_crash_nor_time(tmp_path, head):
-    """Thousands of damaged heads: facts or MODEL_CORRUPTED, each within a second."""
-    dice = random.Random(7)
-    path = tmp_path / "x.gguf"
-    began = time.monotonic()
-    for _ in range(1500):
-        data = bytearray(head[: dice.choice([200, 2000, 20_000, 200_000])])
-        for _ in range(dice.randint(1, 8)):
-            data[dice.randrange(len(data))] = dice.randrange(256)
-        path.write_bytes(data)
-        try:
-            read_facts(path, model="m")
-        except RbeeError as error:
-            assert error.code == "MODEL_CORRUPTED"
-
-    assert time.monotonic() - began < 60

@@ -2,8 +2,9 @@
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Everything in a file is
 somebody else's word: each count and length is bounded by what the file can hold before it is used,
-so that a hostile file costs neither memory nor time. Numbers of `tensor_bytes` are those of ggml's
-type table (ggml.c of llama.cpp b11549).
+the metadata as a whole is bounded, and only short values are kept, so that a hostile file costs
+neither memory nor time. Numbers of `TYPES` are those of ggml's type table (ggml.c of llama.cpp
+b11549).
 """
 
 from __future__ import annotations
@@ -22,9 +23,17 @@ _MOST_PAIRS = 65_536
 _MOST_TENSORS = 262_144
 _MOST_ARRAY = 16_777_216
 _LONGEST_KEY = 65_535
+_LONGEST_NAME = 64
+"""GGML_MAX_NAME: the engine refuses longer names of tensors."""
 _LONGEST_STRING = 16 << 20
 _MOST_DIMENSIONS = 4
-_DEEPEST = 3
+_KEPT_BYTES = 4096
+"""Of a string; longer ones (chat templates) are stepped over."""
+_MOST_METADATA_BYTES = 256 << 20
+"""Vocabularies of today need some 10 MiB (262,144 tokens and their merges)."""
+_MOST_ENTRIES = 2_097_152
+"""Of all arrays of strings together, since each entry is a step of this reader."""
+_BUFFER_BYTES = 1 << 20
 
 _SCALARS = {
     0: "B",
@@ -40,6 +49,7 @@ _SCALARS = {
     12: "d",
 }
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 
 TYPES: Mapping[int, tuple[str, int, int]] = {
     0: ("F32", 1, 4),
@@ -103,6 +113,7 @@ class _Reader:
     def __init__(self, file: BinaryIO, size_bytes: int) -> None:
         self._file = file
         self._size_bytes = size_bytes
+        self._entries = 0
         self.at = 0
 
     @property
@@ -128,10 +139,45 @@ class _Reader:
         return struct.unpack("<" + form, self.take(struct.calcsize(form), what))[0]
 
     def string(self, what: str, longest: int = _LONGEST_STRING) -> bytes:
+        """The string, or nothing in its place if it is longer than what is worth keeping."""
         length = self.number("Q", what)
         if length > longest:
             raise _Damaged(f"{what} claims to be {length} bytes long")
+        if length > _KEPT_BYTES:
+            self.skip(length, what)
+            return b""
         return self.take(length, what)
+
+    def step(self, what: str) -> None:
+        """One more entry of an array, each of which costs time."""
+        self._entries += 1
+        if self._entries > _MOST_ENTRIES or self.at > _MOST_METADATA_BYTES:
+            raise _Damaged(f"{what} is part of more metadata than any model has")
+
+    def strings(self, count: int, what: str) -> None:
+        """Step over an array of strings, in blocks that hold many."""
+        block, at = b"", 0
+        for _ in range(count):
+            self.step(what)
+            if len(block) - at < 8:
+                block, at = block[at:] + self._more(8 - (len(block) - at), what), 0
+            size = _LENGTH.unpack_from(block, at)[0]
+            if size > _LONGEST_STRING:
+                raise _Damaged(f"{what} holds a string of {size} bytes")
+            at += 8 + size
+            self.at += 8 + size
+            if at > len(block):
+                self._file.seek(at - len(block), 1)
+                block, at = b"", 0
+            if self.at > self._size_bytes:
+                raise _Damaged(f"it ends in the middle of {what}")
+        self._file.seek(self.at)
+
+    def _more(self, needed: int, what: str) -> bytes:
+        data = self._file.read(_BUFFER_BYTES)
+        if len(data) < needed:
+            raise _Damaged(f"it ends in the middle of {what}")
+        return data
 
 
 def read_facts(path: Path, *, model: str) -> Facts:
@@ -186,16 +232,17 @@ def _header(reader: _Reader, size_bytes: int) -> tuple[int, int, int]:
 def _pairs(reader: _Reader, count: int) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for _ in range(count):
+        reader.step("the metadata")
         key = reader.string("a metadata key", _LONGEST_KEY).decode("utf-8", "replace")
         kind = reader.number("I", f"the type of {_shown(key)}")
-        value = _value(reader, kind, _shown(key), 0)
+        value = _value(reader, kind, _shown(key))
         if key in said:
             raise _Damaged(f"the metadata key {_shown(key)} stands twice")
         said[key] = value
     return said
 
 
-def _value(reader: _Reader, kind: int, what: str, depth: int) -> Any:
+def _value(reader: _Reader, kind: int, what: str) -> Any:
     """Scalars and strings; arrays are stepped over, and stand for themselves as None."""
     if kind in _SCALARS:
         return reader.number(_SCALARS[kind], what)
@@ -209,16 +256,9 @@ def _value(reader: _Reader, kind: int, what: str, depth: int) -> Any:
     if inner in _SCALARS:
         reader.skip(length * struct.calcsize(_SCALARS[inner]), what)
     elif inner == _STRING:
-        for _ in range(length):
-            size = reader.number("Q", what)
-            if size > _LONGEST_STRING:
-                raise _Damaged(f"{what} holds a string of {size} bytes")
-            reader.skip(size, what)
-    elif depth < _DEEPEST:
-        for _ in range(length):
-            _value(reader, inner, what, depth + 1)
+        reader.strings(length, what)
     else:
-        raise _Damaged(f"{what} is nested too deep")
+        raise _Damaged(f"{what} is an array of entries of the unknown type {inner}")
     return None
 
 
@@ -226,11 +266,17 @@ def _tensors(
     reader: _Reader, count: int, said: Mapping[str, Any], size_bytes: int
 ) -> tuple[int, dict[int, int]]:
     """Every tensor within the file; number of parameters, and of each type."""
-    ends: list[tuple[int, str]] = []
+    if count == 0:
+        raise _Damaged("it holds no tensors: it is no model by itself")
+    spans: list[tuple[int, int, str]] = []
+    names: set[str] = set()
     parameters = 0
     weight_types: dict[int, int] = {}
     for _ in range(count):
-        name = _shown(reader.string("a tensor's name", _LONGEST_KEY).decode("utf-8", "replace"))
+        name = _shown(reader.string("a tensor's name", _LONGEST_NAME).decode("utf-8", "replace"))
+        if name in names:
+            raise _Damaged(f"the tensor {name} stands twice")
+        names.add(name)
         elements, row = _shape(reader, name)
         kind, offset = reader.number("I", name), reader.number("Q", name)
         if kind not in TYPES:
@@ -238,18 +284,29 @@ def _tensors(
         _, block, block_bytes = TYPES[kind]
         if row % block:
             raise _Damaged(f"tensor {name} has rows of {row}, which {TYPES[kind][0]} cannot hold")
-        ends.append((offset + elements // block * block_bytes, name))
+        spans.append((offset, offset + elements // block * block_bytes, name))
         parameters += elements
         weight_types[kind] = weight_types.get(kind, 0) + elements
     alignment = _count(said.get("general.alignment")) or 32
     if alignment & (alignment - 1):
         raise _Damaged(f"its alignment is {alignment}")
     data_at = -(-reader.at // alignment) * alignment
-    for end, name in ends:
-        if data_at + end > size_bytes:
-            missing = data_at + end - size_bytes
-            raise _Damaged(f"it is cut short: {missing} bytes of tensor {name} are missing")
+    _placed(spans, alignment, size_bytes - data_at)
     return parameters, weight_types
+
+
+def _placed(spans: list[tuple[int, int, str]], alignment: int, data_bytes: int) -> None:
+    """Every tensor aligned, within the file, and in a place of its own."""
+    taken = 0
+    for begin, end, name in sorted(spans):
+        if begin % alignment:
+            raise _Damaged(f"tensor {name} begins at {begin}, which is not aligned to {alignment}")
+        if begin < taken:
+            raise _Damaged(f"tensor {name} lies over another one")
+        if end > data_bytes:
+            missing = end - data_bytes
+            raise _Damaged(f"it is cut short: {missing} bytes of tensor {name} are missing")
+        taken = end
 
 
 def _shape(reader: _Reader, name: str) -> tuple[int, int]:
