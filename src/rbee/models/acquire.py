@@ -54,7 +54,6 @@ class Acquire:
         except RbeeError as error:
             if error.code not in ("MODEL_CORRUPTED", "MODEL_FILE_MISSING"):
                 raise
-            self._store.blob(stored.digest).unlink(missing_ok=True)
             return False
         return True
 
@@ -81,13 +80,19 @@ class Acquire:
 
     def _point(self, blob: Path, path: Path) -> None:
         """A link of that digest leads to the file that has it now: the one that it led to may have
-        changed since. A file of the store's own was verified when it was put there."""
-        if blob.is_symlink() or not blob.exists():
-            try:
+        changed since. A file of the store's own stays, if it is still what it was."""
+        try:
+            if blob.is_symlink() or not self._is_whole(blob):
                 blob.unlink(missing_ok=True)
                 blob.symlink_to(path)
-            except OSError as exc:
-                raise translated(exc, "write to", blob) from exc
+        except OSError as exc:
+            raise translated(exc, "write to", blob) from exc
+
+    def _is_whole(self, blob: Path) -> bool:
+        if not blob.exists():
+            return False
+        hashed = hash_file(blob, blob.stat().st_size, self._progress)
+        return self._store.blob(hashed.digest) == blob
 
     def _fetch(self, name: names.Plain | names.Wheel) -> Manifest:
         wheel, digest, size_bytes = self._source(name)

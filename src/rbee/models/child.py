@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,13 +12,17 @@ from typing import Any
 
 import msgspec
 
+from rbee.edge.process_table import group_members, kill_group
 from rbee.errors import RbeeError
 from rbee.models.hashing import Progress
 from rbee.wire.control import ModelView, Problem
 from rbee.wire.problem import from_problem
 
 _LINE_BYTES = 1 << 20
+_LEAVE_S = 0.2
+"""For a child that has said its last word to end by itself."""
 _END_S = 2.0
+_LOOK_S = 0.02
 
 
 async def run(act: str, name: str, progress: Progress) -> ModelView:
@@ -56,13 +61,19 @@ def _heard(line: bytes, progress: Progress) -> ModelView | None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Gone, with the pip that it may have started: its session is signalled as a whole."""
-    for number in (15, 9):
-        if process.returncode is not None:
-            return
+    """Gone, with the pip that it may have started: its session is signalled as a whole, also when
+    the child itself is dead already and only the pip is left."""
+    if process.returncode is None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 0.2 if number == 15 else _END_S)
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+            await asyncio.wait_for(process.wait(), _LEAVE_S)
+    for number, within_s in ((signal.SIGTERM, _END_S), (signal.SIGKILL, _END_S)):
+        if not kill_group(process.pid, number):
+            break
+        with suppress(TimeoutError):
+            await asyncio.wait_for(_group_gone(process.pid), within_s)
     await process.wait()
+
+
+async def _group_gone(group: int) -> None:
+    while group_members(group):
+        await asyncio.sleep(_LOOK_S)

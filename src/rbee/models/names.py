@@ -20,6 +20,8 @@ _DIST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 _MEMBER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]*\.gguf")
 _LONGEST = 4096
+_LONGEST_STEM = 120
+"""Of a public name made from a file's; it becomes part of a file name itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def parse(text: str) -> Name:
 def stem(path: str) -> str:
     """The public name of a file: its own, without folder and ending, safe in a URL."""
     last = path.rsplit("/", 1)[-1].removesuffix(".gguf")
-    return re.sub(r"[^A-Za-z0-9._-]", "-", last).strip("-.") or "model"
+    return re.sub(r"[^A-Za-z0-9._-]", "-", last).strip("-.")[:_LONGEST_STEM] or "model"
 
 
 def _wheel(text: str) -> Wheel:

