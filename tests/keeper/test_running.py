@@ -110,14 +110,6 @@ def test_attached_up_stops_on_ctrl_c(home: Home) -> None:
     assert processes_of(str(home.root)) == []
 
 
-def test_a_home_that_cannot_be_written_is_told(rbee: Rbee, home: Home) -> None:
-    """A file in the place of RBEE_HOME's folder: a code, no traceback."""
-    home.root.write_text("")
-    done = rbee("up", "--detach")
-    assert done.returncode == 1
-    assert "DISK_" in done.stderr or "CONFIG_" in done.stderr
-
-
 def test_a_start_that_fails_shows_its_last_words(rbee: Rbee, home: Home) -> None:
     """rbee ends without a coded problem: START_FAILED with the cause, and no traceback."""
     home.prepare()
@@ -128,3 +120,13 @@ def test_a_start_that_fails_shows_its_last_words(rbee: Rbee, home: Home) -> None
     assert "IsADirectoryError" in done.stderr
     assert "Traceback" not in done.stderr
     assert "File " not in done.stderr
+
+
+def test_a_home_that_is_no_folder_is_told(rbee: Rbee, tmp_path) -> None:
+    """RBEE_HOME on a file: the variable and the path are named, exit 2, nothing is started."""
+    file = tmp_path / "file"
+    file.write_text("mine")
+    done = rbee("up", "--detach", env={"RBEE_HOME": str(file)})
+    assert (done.returncode, "CONFIG_INVALID" in done.stderr) == (2, True), done.stderr
+    assert "RBEE_HOME" in done.stderr and str(file) in done.stderr
+    assert file.read_text() == "mine"

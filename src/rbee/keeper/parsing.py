@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from rbee.errors import RbeeError
 from rbee.keeper.help import COMMANDS
+
+_MOST_SEED = (1 << 32) - 1
 
 
 class Parser(argparse.ArgumentParser):
@@ -85,6 +88,24 @@ def count_flag(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number of at least 1")
+    return int(text)
+
+
+def temperature_flag(text: str) -> float:
+    """A finite number of at least 0."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not (math.isfinite(found) and found >= 0):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a number of at least 0")
+    return found
+
+
+def seed_flag(text: str) -> int:
+    """What the engine takes: 32 bits."""
+    if not text.isdecimal() or len(text) > 10 or int(text) > _MOST_SEED:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number (0 to {_MOST_SEED})")
     return int(text)
 
 

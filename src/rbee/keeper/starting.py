@@ -99,6 +99,9 @@ def cannot_write(exc: OSError, path: Path) -> RbeeError:
         return RbeeError("DISK_FULL", needed_bytes=4096, free_bytes=0, path=str(path))
     if exc.errno in (errno.EACCES, errno.EPERM):
         return RbeeError("DISK_PERMISSION", act="write to", path=str(path))
+    if exc.errno in (errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG):
+        problem = f"{path} is no folder, and none can be made there ({exc.strerror})"
+        return RbeeError("CONFIG_INVALID", where="RBEE_HOME", problem=problem)
     return RbeeError("DISK_IO", act=f"write to {path}", problem=exc.strerror or str(exc))
 
 

@@ -14,7 +14,7 @@ from rbee.keeper.asking import Asker
 from rbee.keeper.commands.infer import DEFAULT_MODEL
 from rbee.keeper.connection import Connection
 from rbee.keeper.failure import show
-from rbee.keeper.parsing import Parser, count_flag
+from rbee.keeper.parsing import Parser, count_flag, temperature_flag
 from rbee.keeper.render import Screen
 
 _HISTORY_LINES = 1000
@@ -27,7 +27,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     parser.add_argument("-m", "--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     parser.add_argument("--system", default="", help="what the model is told first")
     parser.add_argument("--max-tokens", type=count_flag, metavar="N")
-    parser.add_argument("--temperature", type=float, metavar="T")
+    parser.add_argument("--temperature", type=temperature_flag, metavar="T")
     asked = parser.parse(arguments)
     screen = Screen.on(sys.stderr, json=asked.json)
     asker = Asker(Connection.of(asked.url), screen, json=asked.json)

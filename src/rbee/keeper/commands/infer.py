@@ -10,7 +10,7 @@ from rbee.errors import RbeeError
 from rbee.keeper.answer import Question, Summary
 from rbee.keeper.asking import Asker
 from rbee.keeper.connection import Connection
-from rbee.keeper.parsing import Parser, count_flag, time_flag
+from rbee.keeper.parsing import Parser, count_flag, seed_flag, temperature_flag, time_flag
 from rbee.keeper.render import Screen, duration, put
 
 DEFAULT_MODEL = "smollm2:135m"
@@ -47,8 +47,8 @@ def _parser() -> Parser:
     parser.add_argument("-m", "--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     parser.add_argument("-p", "--prompt", help="the prompt; - reads it from stdin")
     parser.add_argument("--max-tokens", type=count_flag, metavar="N")
-    parser.add_argument("--temperature", type=float, metavar="T")
-    parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("--temperature", type=temperature_flag, metavar="T")
+    parser.add_argument("--seed", type=seed_flag, metavar="N")
     parser.add_argument("--timeout", type=time_flag, metavar="TIME", help="such as 90s or 5m")
     parser.add_argument("--device", default="", help="cpu, cuda:0, …: run there or not at all")
     parser.add_argument(
