@@ -29,12 +29,15 @@ def test_an_overflow_names_both_numbers_and_what_would_fit():
         (404, b'{"error":{"type":"not_found_error","message":"no"}}', "ENDPOINT_UNSUPPORTED"),
         (503, b'{"error":{"message":"Loading model"}}', "WORKER_LOST"),
         (500, b"<html>", "WORKER_LOST"),
+        (500, b'{"error":{"message":"Failed to parse tools: Expected"}}', "ENGINE_REFUSED"),
+        (500, b'{"error":{"message":"image input is not supported"}}', "ENGINE_REFUSED"),
+        (500, b'{"error":{"message":"Compute error"}}', "WORKER_LOST"),
         (400, b'{"error":"words"}', "ENGINE_REFUSED"),
         (401, b"", "WORKER_LOST"),
     ],
 )
 def test_engine_answers_become_codes(status, body, code):
-    """A 4xx is the request's fault, a 5xx the worker's."""
+    """A 4xx is the request's fault, a 5xx the worker's unless its words blame the request."""
     assert refusal(status, body, model="m", path="/p").code == code
 
 

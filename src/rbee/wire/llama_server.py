@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -51,8 +52,18 @@ def decode_chunk(data: bytes) -> Chunk:
     return _chunk.decode(data)
 
 
+_BLAMES_THE_REQUEST = re.compile(
+    r"failed to parse (messages|tools|tool|input|grammar|json)|input is not supported"
+    r"|unsupported content|invalid content|json\.exception|expected '\w+' to be",
+    re.IGNORECASE,
+)
+"""What the engine says with status 500 when it could not read the request: its chat parser throws
+plain runtime errors (llama.cpp b11549, common/chat.cpp and tools/server/server-common.cpp)."""
+
+
 def refusal(status: int, body: bytes, *, model: str, path: str) -> RbeeError:
-    """The engine's error answer as ours: 4xx is the request's fault, 5xx the worker's."""
+    """The engine's error answer as ours: 4xx is the request's fault, 5xx the worker's, unless its
+    words blame the request."""
     error = _error_object(body)
     says = str(error.get("message") or body[:200].decode(errors="replace") or f"HTTP {status}")
     if error.get("type") == "exceed_context_size_error":
@@ -66,7 +77,8 @@ def refusal(status: int, body: bytes, *, model: str, path: str) -> RbeeError:
         )
     if status == 501 or error.get("type") in ("not_supported_error", "not_found_error"):
         return RbeeError("ENDPOINT_UNSUPPORTED", model=model, path=path, engine_says=says)
-    if 400 <= status < 500 and status not in (401, 403, 408, 429):
+    of_request = 400 <= status < 500 and status not in (401, 403, 408, 429)
+    if of_request or (status == 500 and _BLAMES_THE_REQUEST.search(says)):
         return RbeeError("ENGINE_REFUSED", model=model, engine_says=says, engine_status=status)
     return RbeeError(
         "WORKER_LOST", model=model, tokens=0, problem=f"its engine answered {status}: {says}"

@@ -34,6 +34,8 @@ Feature: Requests, good and bad
       | {"model": "tiny", "messages": "hello"}                  | ENGINE_REFUSED  |
       | {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "max_tokens": "x"} | ENGINE_REFUSED |
       | {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "grammar": "root ::= ("} | ENGINE_REFUSED |
+      | {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "tools": "x"} | ENGINE_REFUSED |
+      | {"model": "tiny", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}]} | ENGINE_REFUSED |
       | \xff\xfe                                                | INVALID_REQUEST |
 
   Scenario Outline: Routes and methods that are not there
