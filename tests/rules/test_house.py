@@ -211,3 +211,10 @@ def test_the_tree_names_no_place_of_the_workshop():
         wrong += [f"{path.relative_to(ROOT)}: {word}" for word in forbidden if word in text]
 
     assert not wrong
+
+
+def test_folders_of_tests_are_packages() -> None:
+    """Two test files may share a name: each folder is a package, or pytest mixes them up."""
+    folders = {path.parent for path in sources("tests") if path.name.startswith("test_")}
+    bare = [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").is_file()]
+    assert not bare, f"these folders of tests need an __init__.py: {sorted(bare)}"
