@@ -31,7 +31,7 @@ def test_what_a_worker_says_arrives_as_it_was(message):
 def test_stop_is_all_that_a_hive_says():
     """Anything else is refused."""
     assert lifeline.decode_to_worker(lifeline.encode(lifeline.Stop())) == lifeline.Stop()
-    for line in (b"", b'{"type": "hello"}', b'{"type": "st'):
+    for line in (b"", b"{}", b'{"type": "hello"}', lifeline.encode(SAID[0]), b'{"type": "st'):
         with pytest.raises(msgspec.DecodeError):
             lifeline.decode_to_worker(line)
 

@@ -85,7 +85,8 @@ FromWorker = WorkerHello | Loading | Listening | LoadFailed
 
 _encoder = msgspec.json.Encoder()
 _from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
-_to_worker: msgspec.json.Decoder[Stop] = msgspec.json.Decoder(Stop)
+# A union makes msgspec insist on the tag: alone, `{}` would read as Stop.
+_to_worker: msgspec.json.Decoder[FromWorker | Stop] = msgspec.json.Decoder(FromWorker | Stop)
 _spec: msgspec.json.Decoder[WorkerSpec] = msgspec.json.Decoder(WorkerSpec)
 
 
@@ -101,7 +102,10 @@ def decode_from_worker(line: bytes) -> FromWorker:
 
 def decode_to_worker(line: bytes) -> Stop:
     """Raises `msgspec.DecodeError` on anything else."""
-    return _to_worker.decode(line)
+    message = _to_worker.decode(line)
+    if not isinstance(message, Stop):
+        raise msgspec.ValidationError("a hive says nothing but Stop")
+    return message
 
 
 def decode_spec(text: bytes) -> WorkerSpec:
