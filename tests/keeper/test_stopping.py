@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,18 @@ def test_who_does_not_hear_is_killed(home: Home, deaf: subprocess.Popen[bytes]) 
     assert [one.pid for one in found] == [deaf.pid]
     assert deaf.wait(5) == -signal.SIGKILL
     assert processes_of(str(home.root)) == []
+
+
+def test_orphans_are_not_waited_for(
+    home: Home, deaf: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rbee took the request to stop and went, its machine was killed before: what both left gets
+    its signal at once, not after the time for a machine that is still draining."""
+    monkeypatch.setattr(stopping, "_ask", lambda *_: True)
+    began = time.monotonic()
+    stopping.stop_everything(home, Screen.on(sys.stderr))
+    assert time.monotonic() - began < 2.0
+    assert deaf.wait(5) == -signal.SIGKILL
 
 
 def test_who_stays_is_named(

@@ -106,11 +106,15 @@ def _ask(home: Home, drain_s: float | None) -> bool:
 
 
 def _wait(root: str, within_s: float, screen: Screen) -> list[Found]:
-    """Who is left. Once rbee itself has gone, the others get `_ORPHANS_S` and no more."""
+    """Who is left. Once rbee itself has gone, its machine gets `_ORPHANS_S` and no more; without
+    either nobody will end the workers, so they are not waited for."""
     until = time.monotonic() + within_s
     alone_until = float("inf")
     while left := processes_of(root):
-        if alone_until == float("inf") and not any(one.part == "rbee" for one in left):
+        parts = {one.part for one in left}
+        if not parts & {"rbee", "machine"}:
+            return left
+        if alone_until == float("inf") and "rbee" not in parts:
             alone_until = time.monotonic() + _ORPHANS_S
         look_again_at = min(until, alone_until, time.monotonic() + _SCAN_S)
         if time.monotonic() >= min(until, alone_until):
