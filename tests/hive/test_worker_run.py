@@ -84,6 +84,35 @@ def test_a_port_that_stays_is_a_leak(tmp_path: Path) -> None:
     assert leak.startswith("port ")
 
 
+def test_a_port_that_is_a_moment_late_is_no_leak(tmp_path: Path) -> None:
+    """A killed engine is a zombie before the kernel has closed its port."""
+
+    async def run() -> list[str]:
+        run = _run(tmp_path)
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        run.heard_listening(Listening(port, run.child.pid, 1, 512, "b1"))
+        asyncio.get_running_loop().call_later(0.3, server.close)
+        return await run.clean(tmp_path / "logs")
+
+    assert asyncio.run(run()) == []
+
+
+def test_a_leak_is_told_once(tmp_path: Path) -> None:
+    """Two who wait for the cleaning do not make two events of one leak."""
+
+    async def run() -> list[str]:
+        run = _run(tmp_path)
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        run.heard_listening(Listening(port, run.child.pid, 1, 512, "b1"))
+        both = await asyncio.gather(run.clean(tmp_path / "a"), run.clean(tmp_path / "a"))
+        server.close()
+        return [*both[0], *both[1]]
+
+    assert len(asyncio.run(run())) == 1
+
+
 def test_stopping_twice_signals_once(tmp_path: Path) -> None:
     """The first stop does it all; a second one returns at once."""
 

@@ -27,6 +27,11 @@ _STOP_GRACE_S = 1.0
 _LAST_WORDS_S = 0.3
 """For the lifeline of a dead process to give what it still holds."""
 
+_PORT_FREED_S = 2.0
+"""For the kernel to close what a killed engine held."""
+
+_PORT_POLL_S = 0.05
+
 
 class WorkerRun:
     """A process, its folder and what it said. Made by `start` or `adopt`."""
@@ -143,10 +148,13 @@ class WorkerRun:
         await self.child.kill()
 
     async def clean(self, kept_logs: Path) -> list[str]:
-        """Reap all that the process left; gives what could not be reaped. Runs once."""
+        """Reap all that the process left, once; what could not be reaped is given to one caller."""
         if self._cleaning is None:
             self._cleaning = asyncio.create_task(self._clean(kept_logs))
-        return await asyncio.shield(self._cleaning)
+        found = await asyncio.shield(self._cleaning)
+        leaks = list(found)
+        found.clear()
+        return leaks
 
     async def _clean(self, kept_logs: Path) -> list[str]:
         leaks = [f"process {pid}" for pid in await self.child.kill()]
@@ -154,7 +162,19 @@ class WorkerRun:
         if self._channel is not None:
             self._channel.close()
         port = self.listening.port if self.listening else 0
-        if port and port_listening(port):
+        if port and not await _port_freed(port):
             leaks.append(f"port {port}")
         self.folder.retire(kept_logs)
         return leaks
+
+
+async def _port_freed(port: int) -> bool:
+    """Whether nobody listens there any more. The first thread of a killed engine is a zombie before
+    its others have closed the files that they share: the port is a moment late."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _PORT_FREED_S
+    while port_listening(port):
+        if loop.time() >= until:
+            return False
+        await asyncio.sleep(_PORT_POLL_S)
+    return True
