@@ -40,7 +40,7 @@ Feature: Workers that die, and come back
     Given rbee serves the model tiny
     And a stream is running
     When the hive gets SIGKILL
-    Then the hive is back within 3 s with the same workers
+    Then the hive is back within 1 s with the same workers
     And the stream ends with its finish
     And the event log names HIVE_LOST
 
