@@ -56,6 +56,8 @@ class Limits:
     """Longest life of a request; 0: none (long prefills at home are honest work)."""
     disk_reserve_bytes: int = 1 << 30
     """Left free on the disk of the models."""
+    download_bytes_per_s: int = 0
+    """Most that downloads take of the network, each by itself; 0: as much as there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,14 @@ class Timing:
     probe_s: float = 1.0
     worker_start_s: float = 30.0
     load_stall_s: float = 60.0
+    connect_web_s: float = 10.0
+    """For a connection to a source of models; curl's, pip's and Go's defaults are 10 to 30 s."""
     download_stall_s: float = 30.0
+    """No byte of a part for so long: it is asked for again."""
+    download_trickle_s: float = 60.0
+    """Less than 1 KiB/s over so long a time: the same."""
+    download_pause_s: float = 1800.0
+    """How long a download waits for room on a full disk, before it gives up."""
     drain_s: float = 30.0
     end_streams_s: float = 5.0
     term_s: float = 5.0

@@ -55,6 +55,7 @@ LIMIT_KEYS: Mapping[str, Key] = MappingProxyType(
         "stall": Key("stall_s", kinds.time_s(zero=False)),
         "total": Key("total_s", kinds.limit_s),
         "disk_reserve": Key("disk_reserve_bytes", kinds.size_bytes),
+        "download_rate": Key("download_bytes_per_s", kinds.size_bytes),
     }
 )
 DEFAULT_KEYS: Mapping[str, Key] = MappingProxyType(

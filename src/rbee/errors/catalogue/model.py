@@ -2,6 +2,8 @@
 
 from rbee.errors.error import Retry, Row
 
+_RESUMES = "Nothing was stored; what arrived is kept for 7 days, and the next pull goes on there."
+
 ROWS = (
     Row(
         code="MODEL_NOT_FOUND",
@@ -63,7 +65,7 @@ ROWS = (
         retry=Retry.LATER,
         says="{model} could not be fetched from {source}: {problem}.",
         do="Check the network, then: rbee models pull {model}",
-        means="Nothing half-made was kept.",
+        means=_RESUMES,
         facts=("model", "source", "problem"),
     ),
     Row(
@@ -77,13 +79,45 @@ ROWS = (
         facts=("model", "source", "problem"),
     ),
     Row(
+        code="SOURCE_FORBIDDEN",
+        status=403,
+        exit=1,
+        retry=Retry.NEVER,
+        says="{source} does not give {model} to us: {problem}.",
+        do="Accept the model's terms at its source and set the key for it (for hf: HF_TOKEN), "
+        "then: rbee models pull {model}",
+        means="Nothing was stored.",
+        facts=("model", "source", "problem"),
+    ),
+    Row(
+        code="SOURCE_RATE_LIMITED",
+        status=503,
+        exit=1,
+        retry=Retry.LATER,
+        says="{source} takes no more requests for now, and {model} is not whole: {problem}.",
+        do="Wait a while, then: rbee models pull {model}",
+        means=_RESUMES,
+        facts=("model", "source", "problem"),
+    ),
+    Row(
+        code="SOURCE_BROKEN",
+        status=502,
+        exit=1,
+        retry=Retry.LATER,
+        says="{source} answers what makes no sense for {model}: {problem}.",
+        do="Try another source of the model, or later: rbee models pull {model}",
+        means=_RESUMES,
+        facts=("model", "source", "problem"),
+    ),
+    Row(
         code="DOWNLOAD_STALLED",
         status=504,
         exit=124,
         retry=Retry.LATER,
-        says="{source} sent nothing for {limit_s} s while {model} was being fetched.",
+        says="{source} sent nothing, or next to nothing, for {limit_s} s while {model} was being "
+        "fetched.",
         do="rbee models pull {model}",
-        means="Nothing half-made was kept.",
+        means=_RESUMES,
         facts=("model", "source", "limit_s"),
     ),
     Row(

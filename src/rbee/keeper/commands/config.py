@@ -68,6 +68,7 @@ def values(config: Config) -> Iterator[tuple[str, Any]]:
     yield "limits.stall", write_time(limits.stall_s)
     yield "limits.total", write_time(limits.total_s) if limits.total_s else "none"
     yield "limits.disk_reserve", write_size(limits.disk_reserve_bytes)
+    yield "limits.download_rate", write_size(limits.download_bytes_per_s)
     yield from _fields("timing", settings.timing)
     yield from _fields("bounds", settings.bounds)
 
