@@ -122,6 +122,10 @@ def _plain(state: FileServer, asked: Asked) -> Answer:
 def _send(handler: BaseHTTPRequestHandler, state: FileServer, answer: Answer) -> None:
     handler.send_response_only(answer.status)
     answer.headers.setdefault("content-length", str(len(answer.body)))
+    if not answer.headers["content-length"]:
+        # The end of the connection is the end of the body.
+        del answer.headers["content-length"]
+        handler.close_connection = True
     for name, value in answer.headers.items():
         handler.send_header(name, value)
     handler.end_headers()

@@ -133,3 +133,13 @@ def port_holder(port: int) -> str:
     except psutil.Error:
         return ""
     return ""
+
+
+def boot_id() -> str:
+    """Names this run of the machine: what a file system had not yet written down is gone when it
+    changes."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as text:
+            return text.read().strip()
+    except OSError:
+        return f"boot-{psutil.boot_time():.0f}"

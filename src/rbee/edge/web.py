@@ -88,7 +88,7 @@ class Web:
     """
 
     def __init__(self, model: str, timing: Timing) -> None:
-        self._model = model
+        self.model = model
         self._connect_s = timing.connect_web_s
         self._lock = threading.Lock()
         self._pools: dict[str, urllib3.PoolManager] = {}
@@ -105,7 +105,7 @@ class Web:
         Raises SOURCE_UNREACHABLE (no connection, or it broke), DOWNLOAD_STALLED, and SOURCE_BROKEN
         for redirects without end or to where nobody should go.
         """
-        trouble = _Trouble(self._model, stall_s, source_of(url))
+        trouble = _Trouble(self.model, stall_s, source_of(url))
         reply = self._follow(url, dict(headers or {}), trouble)
         try:
             yield reply
