@@ -47,6 +47,9 @@ class NoMachine:
         assert self.refusal is not None
         raise self.refusal
 
+    async def judge(self, *_: object) -> RbeeError | None:
+        return None
+
     async def probe(self, port: int, within_s: float) -> bool:
         return False
 
