@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -9,32 +11,35 @@ from pathlib import Path
 import msgspec
 
 
-def install(folder: Path) -> Path:
-    """The program, as a file that can be chosen as an engine."""
+def install(folder: Path, *, fault: str = "") -> Path:
+    """The program, as a file that can be chosen as an engine.
+
+    `fault`: what it does when it is asked to compute; `silent`: nothing, `leaves`: it ends with 3.
+    """
     path = folder / "llama-server"
     root = Path(__file__).parents[1]
     path.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(root)!r})\n"
-        "from tests.sick_engine import main\nmain(sys.argv[1:])\n"
+        f"from tests.sick_engine import main\nmain(sys.argv[1:], {fault!r})\n"
     )
     path.chmod(0o755)
     return path
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str], fault: str = "") -> None:
     if "--version" in arguments:
         print("version: 1 (sick)")
     elif "--list-devices" in arguments:
         print("Available devices:\n  CUDA0: Sick GPU (8192 MiB, 8000 MiB free)")
     else:
-        _serve(on_gpu=_value(arguments, "--device") not in ("none", "cpu"))
+        _serve(fault, on_gpu=_value(arguments, "--device") not in ("none", "cpu"))
 
 
 def _value(arguments: list[str], flag: str) -> str:
     return arguments[arguments.index(flag) + 1] if flag in arguments else ""
 
 
-def _serve(*, on_gpu: bool) -> None:
+def _serve(fault: str, *, on_gpu: bool) -> None:
     tokens = [6] * 8 if on_gpu else [*range(8)]
 
     class Answers(BaseHTTPRequestHandler):
@@ -43,6 +48,10 @@ def _serve(*, on_gpu: bool) -> None:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            if fault == "leaves":
+                os._exit(3)
+            while fault == "silent":
+                signal.pause()
             said = [{"logprob": -0.1, "bytes": [65]} for _ in tokens]
             self._answer({"tokens": tokens, "completion_probabilities": said})
 

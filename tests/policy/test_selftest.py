@@ -141,8 +141,13 @@ def test_vectors_are_told_apart_in_steps(numbers: list[float]) -> None:
 
 
 def test_an_engine_that_does_not_answer_is_no_sound_one() -> None:
-    """The status stands in the flaw."""
-    assert "500" in of_refusal(500).flaw
+    """What it did instead is the flaw."""
+    assert of_refusal("the engine answered 500").flaw == "the engine answered 500"
+
+
+def test_a_vector_of_few_numbers_may_be_alike() -> None:
+    """A model that ranks gives one number: it is finite, and that is all it can show."""
+    assert not of_vector([0.5]).flaw
 
 
 def test_a_key_is_the_same_whatever_the_order() -> None:

@@ -127,14 +127,15 @@ def of_vector(numbers: Sequence[float | None]) -> Answer:
     kept = tuple(round(value / _VECTOR_GRAIN) for value in finite[:TOKENS])
     if len(finite) < len(numbers) or not numbers:
         return Answer(kept, "its numbers are no numbers (NaN)")
-    if len({round(value / _VECTOR_GRAIN) for value in finite}) < FEWEST_DIFFERENT:
+    different = len({round(value / _VECTOR_GRAIN) for value in finite})
+    if len(finite) >= TOKENS and different < FEWEST_DIFFERENT:
         return Answer(kept, "its vector says nothing: all its numbers are alike")
     return Answer(kept)
 
 
-def of_refusal(status: int) -> Answer:
-    """The engine refused to answer at all."""
-    return Answer((), f"the engine answered {status} to the self-test")
+def of_refusal(problem: str) -> Answer:
+    """The engine gave no answer that can be read."""
+    return Answer((), problem)
 
 
 def _is_text(data: bytes) -> bool:

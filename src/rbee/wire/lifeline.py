@@ -47,6 +47,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """llama-server flags of the user, as is."""
     port: int = 0
     orphan_s: float = 60.0
+    selftest_s: float = 45.0
+    """For the self-test: less than the hive's patience with a load that does not move on."""
     goldens: dict[str, Answer] = {}
     """What this digest answered to earlier self-tests, by key (`policy.selftest`)."""
 
@@ -69,6 +71,7 @@ class SelfTest(msgspec.Struct, frozen=True):
 
     key: str
     answer: Answer
+    took_s: float = 0.0
 
 
 class Listening(msgspec.Struct, frozen=True, tag="listening"):

@@ -158,9 +158,12 @@ class Supervisor:
             self._selftest = await selftest.run(
                 self._spec, self._log.port, self._key, build, self._devices()
             )
+        except ConnectionError:
+            # It is dying: ENGINE_ENDED follows, and tells what of.
+            return
         except TimeoutError:
             facts = {"model": self._spec.model, "worker": self._spec.id}
-            self._blame = RbeeError("LOADING_TIMEOUT", limit_s=selftest.WITHIN_S, **facts)
+            self._blame = RbeeError("LOADING_TIMEOUT", limit_s=self._spec.selftest_s, **facts)
             if self._engine is not None:
                 self._engine.end()
             return
