@@ -26,6 +26,9 @@ from rbee.wire.control import ModelWish, Problem
 from rbee.wire.lifeline import FromWorker, Listening, LoadFailed, Loading, WorkerHello
 from rbee.wire.problem import from_problem, to_problem
 
+_ADMITTED = frozenset({State.STARTING, State.LOADING, State.READY, State.BUSY})
+"""States of a worker that may become, or has become, ready."""
+
 
 class WorkerOwner:
     """One seat of a wish, and the process that sits in it."""
@@ -327,6 +330,8 @@ class WorkerOwner:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        if self._admitting is not asyncio.current_task() and self.state not in _ADMITTED:
+            self._stop_admitting()
         if self.state is State.READY:
             if before is State.BUSY:
                 self.answers += 1
@@ -335,6 +340,12 @@ class WorkerOwner:
         elif self.state is State.DRAINING:
             wait_s = self._timing.drain_s if self.busy or self._hive.queen_listens() else 0.0
             self._set_limit(wait_s, "drain")
+
+    def _stop_admitting(self) -> None:
+        """Nobody waits for the verdict any more: a file that is being hashed for it is left."""
+        if self._admitting is not None:
+            self._admitting.cancel()
+            self._admitting = None
 
     def _set_limit(self, limit_s: float, phase: str) -> None:
         if self._limit is not None:
