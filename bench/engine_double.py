@@ -45,6 +45,8 @@ class Double:
                 body = await reader.readexactly(length)
                 if b"/chat/completions" in head.split(b"\r\n")[0]:
                     await self._stream(writer, json.loads(body))
+                elif b"POST /completion" in head:
+                    self._prove(writer)
                 else:
                     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n" + HEALTHY)
                 if b"\r\nconnection: close" in head.lower():
@@ -53,6 +55,12 @@ class Double:
             pass
         finally:
             writer.close()
+
+    def _prove(self, writer: asyncio.StreamWriter) -> None:
+        """The answer to a worker's self-test: eight tokens."""
+        said = [{"logprob": -0.1, "bytes": [97]} for _ in range(8)]
+        body = json.dumps({"tokens": [*range(8)], "completion_probabilities": said}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     async def _stream(self, writer: asyncio.StreamWriter, asked: dict[str, object]) -> None:
         count = int(str(asked.get("max_tokens") or 16))

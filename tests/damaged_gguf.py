@@ -5,6 +5,8 @@ Offsets are found by walking the real metadata, so that each damage hits exactly
 
 from __future__ import annotations
 
+import math
+import random
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -108,11 +110,36 @@ def _duplicate_token(data: bytes) -> bytes:
         at += 8 + length
 
 
-def _nan_scale(data: bytes) -> bytes:
-    """The f16 scale of the first Q4_1 block of a tensor becomes NaN."""
-    offset_at = _tensor(data, "blk.0.attn_q.weight").offset_at
-    offset = struct.unpack_from("<Q", data, offset_at)[0]
-    return _put(data, _data_start(data) + offset, b"\x00\x7e")
+def _weights_at(data: bytes, name: str) -> int:
+    """Where the data of a tensor begins."""
+    offset = struct.unpack_from("<Q", data, _tensor(data, name).offset_at)[0]
+    return _data_start(data) + int(offset)
+
+
+def _scale(data: bytes, half: bytes) -> bytes:
+    """The f16 scale of the first Q4_1 block of a tensor becomes this."""
+    return _put(data, _weights_at(data, "blk.0.attn_q.weight"), half)
+
+
+def _norm(data: bytes, value: float) -> bytes:
+    """Every number of the last norm becomes this."""
+    return _put(data, _weights_at(data, "output_norm.weight"), struct.pack("<f", value) * 576)
+
+
+def flipped_bits(data: bytes, count: int, begin: int = 0, end: int = 0) -> bytes:
+    """So many bits flipped from `begin` to `end` (0: all weights); always the same ones."""
+    dice = random.Random(1)
+    damaged = bytearray(data)
+    begin, end = begin or _data_start(data), end or len(data)
+    for _ in range(count):
+        damaged[dice.randrange(begin, end)] ^= 1 << dice.randrange(8)
+    return bytes(damaged)
+
+
+def _flipped_in_a_tensor(data: bytes) -> bytes:
+    """200 bits of one tensor; a Q4_1 block of 32 weights takes 20 bytes."""
+    begin = _weights_at(data, "blk.0.attn_q.weight")
+    return flipped_bits(data, 200, begin, begin + 576 * 576 // 32 * 20)
 
 
 def _without(data: bytes, key: str) -> bytes:
@@ -171,6 +198,17 @@ DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
     ),
     "merges_missing": lambda data: _without(data, "tokenizer.ggml.merges"),
     "token_twice": _duplicate_token,
-    "nan_in_a_block": _nan_scale,
+    "nan_in_a_block": lambda data: _scale(data, b"\x00\x7e"),
+    "infinity_in_a_block": lambda data: _scale(data, b"\x00\x7c"),
+    "nan_norm": lambda data: _norm(data, math.nan),
+    "infinite_norm": lambda data: _norm(data, math.inf),
+    "norm_1e30": lambda data: _norm(data, 1e30),
+    "bits_1000": lambda data: flipped_bits(data, 1000),
+    "bits_200_in_a_tensor": _flipped_in_a_tensor,
+    "bits_10": lambda data: flipped_bits(data, 10),
+    "bit_1": lambda data: flipped_bits(data, 1),
+    "mebibyte_of_zeros": lambda data: _put(data, len(data) // 2, bytes(1 << 20)),
+    "page_of_zeros": lambda data: _put(data, len(data) // 2, bytes(4096)),
+    "more_at_the_end": lambda data: data + b"garbage" * 1000,
 }
 """Damage by name. A gap in a file is only ever found by its digest: docs/measured.md, Damage."""

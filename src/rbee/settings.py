@@ -36,6 +36,8 @@ class ModelSettings:
     """Tokens per slot; 0: what the model was trained for, at most AUTO_CTX."""
     parallel: int = 0
     """Slots per worker; 0: AUTO_PARALLEL."""
+    trust: bool = False
+    """Served although its self-test is no proof; only `rbee serve --trust` says so, no file."""
 
 
 AUTO_CTX = 4096

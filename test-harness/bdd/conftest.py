@@ -19,6 +19,7 @@ pytest_plugins = [
     "steps.outcomes",
     "steps.answers",
     "steps.workers",
+    "steps.selftests",
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,8 @@ from rbee.errors import RbeeError
 from rbee.hive.worker_owner import WorkerOwner
 from rbee.policy import restart
 from rbee.policy.worker_life import Event, State
-from rbee.wire.control import ModelWish
+from rbee.wire.control import ModelWish, Problem
+from rbee.wire.lifeline import Listening
 from tests.eventually import soon
 from tests.hive.surroundings import NoMachine
 
@@ -104,5 +106,92 @@ def test_busy_and_idle_are_told_by_the_queen(tmp_path: Path) -> None:
             assert owner.state is state
         assert owner.answers == 1
         owner.tell(Event.STOP_NOW)
+
+    asyncio.run(run())
+
+
+class _LoadedRun:
+    """A process that has loaded and waits to be admitted; nothing of it is real."""
+
+    id = "w1"
+    listening = None
+    was_ready = False
+    said = None
+
+    def __init__(self) -> None:
+        self.child = SimpleNamespace(ended=None)
+        self.ends: list[str] = []
+
+    def heard_listening(self, said: Listening) -> None:
+        self.listening = said
+
+    async def stop(self, term_s: float) -> None:
+        self.ends.append("stop")
+
+    async def kill(self) -> None:
+        self.ends.append("kill")
+
+    async def clean(self, kept_logs: Path) -> list[str]:
+        return []
+
+
+async def _loaded(machine: NoMachine) -> tuple[WorkerOwner, _LoadedRun]:
+    """An owner whose process says that it listens, and is being judged."""
+    machine.verdict.clear()
+    owner = WorkerOwner(WISH, machine)
+    owner.start()
+    await soon(lambda: machine.prepared == 1)
+    run = _LoadedRun()
+    owner.run = run  # type: ignore[assignment]
+    owner.tell(Event.HELLO)
+    owner.heard(Listening(1, 2, 1, 512, "b1"))
+    owner.heard(Listening(1, 2, 1, 512, "b1"))
+    await soon(lambda: bool(machine.judging))
+    return owner, run
+
+
+def test_a_worker_is_ready_when_it_is_judged_and_not_before(tmp_path: Path) -> None:
+    """Said twice, it is judged once; the verdict makes it READY."""
+
+    async def run() -> None:
+        machine = NoMachine(tmp_path)
+        owner, process = await _loaded(machine)
+        assert owner.state is State.LOADING and process.listening is None
+        machine.verdict.set()
+        await soon(lambda: owner.state is State.READY)
+        assert process.listening is not None and machine.judging == [True]
+        owner.tell(Event.STOP_NOW)
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_is_refused_is_killed_and_its_cause_is_kept(tmp_path: Path) -> None:
+    """It was never ready; the refusal is what everybody hears."""
+
+    async def run() -> None:
+        machine = NoMachine(tmp_path)
+        owner, process = await _loaded(machine)
+        machine.refusal = RbeeError("MODEL_SELFTEST_FAILED", model="m", problem="rubbish")
+        machine.verdict.set()
+        await soon(lambda: process.ends == ["kill"])
+        owner.tell(Event.EXITED)
+        assert owner.lasting_problem and owner.lasting_problem.code == "MODEL_SELFTEST_FAILED"
+        assert process.listening is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("event", [Event.STOP_NOW, Event.EXITED, Event.LATE])
+def test_a_judgement_that_nobody_waits_for_is_broken_off(tmp_path: Path, event: Event) -> None:
+    """A file of many gigabytes is not hashed to its end for a worker that is gone."""
+
+    async def run() -> None:
+        machine = NoMachine(tmp_path)
+        owner, _ = await _loaded(machine)
+        if event is Event.EXITED:
+            owner.run.said = Problem("WORKER_CRASHED", "it died")  # type: ignore[union-attr]
+        owner.tell(event)
+        await soon(lambda: machine.judging == [True, False])
+        assert owner.state is not State.READY
 
     asyncio.run(run())

@@ -45,8 +45,13 @@ class ModelRoom:
         return Stored(
             path=str(self._store.file(manifest)),
             digest=manifest.digest,
+            digest_known=manifest.digest_known,
             context_train_tokens=facts.context_train_tokens,
         )
+
+    async def verify(self, ref: str, progress: Progress) -> None:
+        """Hash a model's file again, whatever its identity says. Raises as `ready` does."""
+        await child.run("verify", ref, progress)
 
     async def pull(self, name: str, progress: Progress) -> ModelView:
         """Have a model in the store. Raises what stands in the way; cancelling ends the child."""

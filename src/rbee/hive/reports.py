@@ -20,6 +20,7 @@ from rbee.wire.control import (
     WorkerGone,
     WorkerView,
 )
+from rbee.wire.problem import to_problem
 
 
 class Reports:
@@ -71,6 +72,10 @@ class Reports:
         error = RbeeError("RESOURCE_LEAK", what=what)
         problem = Problem(code=error.code, message=error.report.message)
         self.happened(problem, "tried to end it", "open", owner.wish, owner.id)
+
+    def told(self, error: RbeeError, done: str, wish: ModelWish, worker: str) -> None:
+        """Something that a person should know, and that needs nobody."""
+        self.happened(to_problem(error.report), done, "ok", wish, worker)
 
     def unservable(self, wish: ModelWish, problem: Problem) -> None:
         """Whoever waits for this wish is to be answered with this."""

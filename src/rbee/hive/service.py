@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rbee.edge.home import Home
 from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
@@ -26,16 +27,20 @@ from rbee.hive.model_room import ModelRoom
 from rbee.hive.queen_link import QueenLink
 from rbee.hive.reports import Reports
 from rbee.hive.roster import Roster
+from rbee.hive.selftest_judge import Judge
 from rbee.hive.wish_plan import Plan, needs_engine_facts, plan
 from rbee.hive.worker_folder import last_lines
 from rbee.hive.worker_ids import WorkerIds
 from rbee.hive.worker_owner import WorkerOwner
+from rbee.hive.worker_run import WorkerRun
+from rbee.models.goldens import Goldens
 from rbee.policy import restart
 from rbee.policy.worker_life import Event, State
 from rbee.settings import Settings
 from rbee.version import CONTROL_PROTOCOL, VERSION
 from rbee.wire import control
 from rbee.wire.control import ModelWish, Problem
+from rbee.wire.lifeline import Listening
 
 EXIT_VERSION = 3
 """Exit code of a hive that the queen refused: another version."""
@@ -66,6 +71,12 @@ class Hive:
         self.reports = Reports(self.hive_id, self.link.say, log)
         self.calls = Calls(self.link.say, log)
         self.models = ModelRoom(home, settings, self._models_changed)
+        self.selftests = Judge(
+            Goldens(Path(settings.models_dir or home.models)),
+            self.models,
+            self.reports.told,
+            log,
+        )
         self.engine = EngineRoom(home, settings, log, self._engine_changed)
         self.roster = Roster(self._make_owner, self.reports.unservable, self._fingerprint)
         self._lifelines = LifelineServer(self.roster.find, log)
@@ -207,6 +218,8 @@ class Hive:
             case control.Welcome(wishes=wishes):
                 self._welcome(wishes)
             case control.Want(wish=wish, fresh=fresh):
+                if fresh:
+                    self.selftests.forget(wish)
                 self.roster.want(wish, fresh=fresh)
             case control.Unwant(model=model, mode=mode):
                 self.roster.unwant(model, mode)
@@ -270,11 +283,19 @@ class Hive:
 
     async def prepare(self, wish: ModelWish) -> Plan:
         """A wish made concrete. Raises why it cannot be started."""
-        if needs_engine_facts(wish):
+        unfit = self.selftests.unfit(wish)
+        if needs_engine_facts(wish, unfit):
             await self.engine.ask()
         engine = self.engine.require()
         stored = await self.models.ready(wish.ref)
-        return plan(wish, stored, engine, self.settings, self._cores)
+        goldens = await self.selftests.goldens(stored.digest)
+        return plan(wish, stored, engine, self.settings, self._cores, goldens=goldens, unfit=unfit)
+
+    async def judge(
+        self, wish: ModelWish, run: WorkerRun, said: Listening, moved: Callable[[], None]
+    ) -> RbeeError | None:
+        """Why a worker that has loaded may not serve; None: it may."""
+        return await self.selftests.judge(wish, run.spec, said, moved)
 
     async def probe(self, port: int, within_s: float) -> bool:
         """Whether anything at all answers at this port in time."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from rbee.errors import RbeeError
+from rbee.policy.selftest import Answer
 from rbee.settings import AUTO_CTX, AUTO_PARALLEL, Settings
 from rbee.wire.control import EngineView, ModelWish
 from rbee.wire.lifeline import WorkerSpec
@@ -19,6 +22,8 @@ class Stored:
 
     path: str
     digest: str
+    digest_known: bool = False
+    """Whether somebody else vouches for the digest."""
     context_train_tokens: int = 0
     """What it was trained for; 0: not known."""
 
@@ -36,6 +41,7 @@ class Plan:
     context_tokens: int
     slots: int
     threads: int
+    goldens: Mapping[str, Answer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,23 @@ class ChosenDevice:
     degraded: str = ""
 
 
-def needs_engine_facts(wish: ModelWish) -> bool:
+def needs_engine_facts(wish: ModelWish, unfit: frozenset[str] = frozenset()) -> bool:
     """Whether the engine's devices must be known before this wish can be started."""
-    return wish.device not in ENGINES_OWN_CHOICE
+    return wish.device not in ENGINES_OWN_CHOICE or bool(unfit)
 
 
-def choose_device(wish: ModelWish, engine: EngineView) -> ChosenDevice:
-    """The device asked for, or the fallback with its reason. Raises DEVICE_UNAVAILABLE."""
+def choose_device(
+    wish: ModelWish, engine: EngineView, unfit: frozenset[str] = frozenset()
+) -> ChosenDevice:
+    """The device asked for, or the fallback with its reason. `unfit`: devices that computed rubbish
+    with this model; the next one of the engine is taken, at last the CPU.
+
+    Raises DEVICE_UNAVAILABLE.
+    """
+    if unfit and (wish.device == "auto" or wish.device in unfit):
+        fit = (one.id for one in engine.devices if one.usable and one.id not in (*unfit, "cpu"))
+        reason = f"{', '.join(sorted(unfit))} failed the self-test"
+        return ChosenDevice(next(fit, "cpu"), degraded=reason)
     if wish.device in ENGINES_OWN_CHOICE:
         return ChosenDevice(wish.device)
     usable = [device.id for device in engine.devices if device.usable]
@@ -83,10 +99,17 @@ def threads(settings_threads: int, cores: int, replicas: int) -> int:
 
 
 def plan(
-    wish: ModelWish, stored: Stored, engine: EngineView, settings: Settings, cores: int
+    wish: ModelWish,
+    stored: Stored,
+    engine: EngineView,
+    settings: Settings,
+    cores: int,
+    *,
+    goldens: Mapping[str, Answer] = MappingProxyType({}),
+    unfit: frozenset[str] = frozenset(),
 ) -> Plan:
     """Everything a worker of this wish is told. Raises DEVICE_UNAVAILABLE."""
-    chosen = choose_device(wish, engine)
+    chosen = choose_device(wish, engine, unfit)
     return Plan(
         stored=stored,
         engine=engine.kind,
@@ -96,6 +119,7 @@ def plan(
         context_tokens=context_tokens(wish, stored.context_train_tokens),
         slots=wish.parallel or AUTO_PARALLEL,
         threads=threads(settings.threads, cores, wish.replicas),
+        goldens=goldens,
     )
 
 
@@ -110,6 +134,7 @@ def spec(
         lifeline=lifeline,
         log=log,
         digest=chosen.stored.digest,
+        digest_known=chosen.stored.digest_known,
         mode=wish.mode,
         engine=chosen.engine,
         engine_path=chosen.engine_path,
@@ -119,4 +144,5 @@ def spec(
         threads=chosen.threads,
         args=wish.args,
         orphan_s=orphan_s,
+        goldens=dict(chosen.goldens),
     )

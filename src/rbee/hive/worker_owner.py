@@ -11,47 +11,23 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from rbee.errors import RbeeError
 from rbee.hive.death import cause_of_death
+from rbee.hive.surroundings import Surroundings
 from rbee.hive.wish_plan import Plan, spec
 from rbee.hive.worker_folder import WorkerFolder
 from rbee.hive.worker_run import WorkerRun
 from rbee.policy import restart
 from rbee.policy.worker_life import Effect, Event, Life, State
-from rbee.settings import Settings
 from rbee.version import VERSION
 from rbee.wire.control import ModelWish, Problem
 from rbee.wire.lifeline import FromWorker, Listening, LoadFailed, Loading, WorkerHello
 from rbee.wire.problem import from_problem, to_problem
 
-
-class Surroundings(Protocol):
-    """What an owner needs of its hive, and what it reports to it."""
-
-    hive_id: str
-    settings: Settings
-    workers: Path
-    kept_logs: Path
-    lifeline: Path
-
-    def next_worker_id(self) -> str: ...
-    async def prepare(self, wish: ModelWish) -> Plan:
-        """Raises RbeeError when the wish cannot be started."""
-        ...
-
-    async def probe(self, port: int, within_s: float) -> bool:
-        """Whether the engine at this port answers in time."""
-        ...
-
-    def changed(self, owner: WorkerOwner) -> None: ...
-    def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None: ...
-    def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None: ...
-    def leaked(self, owner: WorkerOwner, what: str) -> None: ...
-    def finished(self, owner: WorkerOwner) -> None: ...
-    def queen_listens(self) -> bool: ...
+_ADMITTED = frozenset({State.STARTING, State.LOADING, State.READY, State.BUSY})
+"""States of a worker that may become, or has become, ready."""
 
 
 class WorkerOwner:
@@ -79,6 +55,7 @@ class WorkerOwner:
         self._next: asyncio.Handle | None = None
         self._watch: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._admitting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -133,10 +110,16 @@ class WorkerOwner:
             run.progress = max(run.progress, min(1.0, message.fraction))
             self.tell(Event.PROGRESS)
         elif isinstance(message, Listening):
-            run.heard_listening(message)
-            self.tell(Event.LISTENING)
+            self._heard_listening(run, message)
         elif isinstance(message, LoadFailed):
             run.said = message.problem
+
+    def _heard_listening(self, run: WorkerRun, said: Listening) -> None:
+        """It becomes ready once its self-test is judged; said again, it is as ready as it was."""
+        if run.listening is not None:
+            self.tell(Event.LISTENING)
+        elif self._admitting is None or self._admitting.done():
+            self._admitting = self._task(self._admit(run, said))
 
     def heard_busy(self, count: int) -> None:
         """How many answers the queen has running on it."""
@@ -292,6 +275,17 @@ class WorkerOwner:
         self.id = run.id
         self._task(self._await_end(run))
 
+    async def _admit(self, run: WorkerRun, said: Listening) -> None:
+        refusal = await self._hive.judge(self.wish, run, said, lambda: self.tell(Event.PROGRESS))
+        if self.run is not run or run.child.ended is not None:
+            return
+        if refusal is None:
+            run.heard_listening(said)
+            self.tell(Event.LISTENING)
+        elif self.state in (State.STARTING, State.LOADING):
+            self._blame = refusal
+            self.tell(Event.UNFIT)
+
     async def _await_end(self, run: WorkerRun) -> None:
         await run.child.wait()
         await run.last_words()
@@ -336,6 +330,8 @@ class WorkerOwner:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        if self._admitting is not asyncio.current_task() and self.state not in _ADMITTED:
+            self._stop_admitting()
         if self.state is State.READY:
             if before is State.BUSY:
                 self.answers += 1
@@ -344,6 +340,12 @@ class WorkerOwner:
         elif self.state is State.DRAINING:
             wait_s = self._timing.drain_s if self.busy or self._hive.queen_listens() else 0.0
             self._set_limit(wait_s, "drain")
+
+    def _stop_admitting(self) -> None:
+        """Nobody waits for the verdict any more: a file that is being hashed for it is left."""
+        if self._admitting is not None:
+            self._admitting.cancel()
+            self._admitting = None
 
     def _set_limit(self, limit_s: float, phase: str) -> None:
         if self._limit is not None:

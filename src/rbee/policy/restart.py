@@ -16,6 +16,7 @@ WINDOW_S = 300.0
 LASTING = frozenset(
     {
         "MODEL_CORRUPTED",
+        "MODEL_SELFTEST_FAILED",
         "MODEL_UNSUPPORTED",
         "MODEL_NOT_FOUND",
         "MODEL_FILE_MISSING",
@@ -27,7 +28,7 @@ LASTING = frozenset(
 )
 """Codes that come back on every try until somebody changes something."""
 
-NOBODYS_CRASH = frozenset({"WORKER_KILLED", "PORT_TAKEN"})
+NOBODYS_CRASH = frozenset({"WORKER_KILLED", "PORT_TAKEN", "DEVICE_FAULTY"})
 """Codes that say nothing against the worker."""
 
 

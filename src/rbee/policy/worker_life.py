@@ -56,6 +56,8 @@ class Event(StrEnum):
     """The limit of this state is over: no hello, no progress, or not drained."""
     HUNG = "HUNG"
     """It does not answer its probe, or the queen saw it hang."""
+    UNFIT = "UNFIT"
+    """It has loaded, and its self-test says that it must not serve."""
     WORK_BEGAN = "WORK_BEGAN"
     WORK_ENDED = "WORK_ENDED"
     EXITED = "EXITED"
@@ -116,6 +118,7 @@ def _starting(state: State) -> dict[tuple[State, Event], Row]:
         (state, _E.REFUSED): (_S.FAILED, (_F.JUDGE,)),
         (state, _E.LATE): (_S.FAILED, (_F.KILL,)),
         (state, _E.HUNG): (_S.FAILED, (_F.KILL,)),
+        (state, _E.UNFIT): (_S.FAILED, (_F.KILL,)),
         (state, _E.WORK_BEGAN): (state, ()),
         (state, _E.WORK_ENDED): (state, ()),
         (state, _E.EXITED): (_S.FAILED, (_F.JUDGE, _F.CLEAN)),

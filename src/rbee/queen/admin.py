@@ -16,6 +16,7 @@ import msgspec
 from msgspec import structs
 
 from rbee.errors import RbeeError
+from rbee.policy.restart import NOBODYS_CRASH
 from rbee.queen.events import matches
 from rbee.queen.roster import LaneKey
 from rbee.queen.routes import Visit
@@ -111,7 +112,7 @@ async def serve(visit: Visit) -> None:
     served = core.models.find(ask.model, core.roster.models)
     how = _how(served.how, ask, served.name)
     core.models.overrides[served.name] = how
-    wish = structs.replace(replace(served, how=how).wish("chat"), trust=ask.trust)
+    wish = replace(served, how=how).wish("chat")
     changed = core.watch()
     try:
         core.serve(wish)
@@ -236,7 +237,7 @@ def _raise_failure(visit: Visit, lane: LaneKey) -> None:
     is only late. The wish stays: the hive goes on trying where that can help."""
     for one in visit.core.roster.workers.values():
         gone = (one.model, one.mode) == lane and one.state in ("FAILED", "QUARANTINED")
-        if gone and one.problem and one.problem.code not in ("WORKER_KILLED", "PORT_TAKEN"):
+        if gone and one.problem and one.problem.code not in NOBODYS_CRASH:
             raise from_problem(one.problem)
 
 
@@ -272,7 +273,7 @@ def _how(how: ModelSettings, ask: _ServeAsk, name: str) -> ModelSettings:
     }
     if "device" in said and "fallback" not in said:
         said["fallback"] = False
-    return replace(how, name=name, keep_alive_s=keep_alive_s, **said)
+    return replace(how, name=name, keep_alive_s=keep_alive_s, trust=ask.trust, **said)
 
 
 def _parse(visit: Visit, kind: type[_AskT]) -> _AskT:

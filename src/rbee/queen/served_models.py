@@ -50,6 +50,7 @@ class Served:
             parallel=how.parallel,
             args=how.args,
             keep_alive_s=how.keep_alive_s,
+            trust=how.trust,
         )
 
 
@@ -90,6 +91,7 @@ class ServedModels:
             parallel=wish.parallel,
             args=wish.args,
             keep_alive_s=wish.keep_alive_s,
+            trust=wish.trust,
         )
 
     def find(self, name: str, stored: tuple[ModelView, ...]) -> Served:

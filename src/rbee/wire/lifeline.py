@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from rbee.policy.selftest import Answer
 from rbee.wire.control import Problem
 
 
@@ -28,6 +29,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     log: str
     """Path of the append-only file that the hive made stdout and stderr of the worker."""
     digest: str = ""
+    digest_known: bool = False
+    """Whether somebody else vouches for it; for whoever judges the self-test."""
     mode: str = "chat"
     engine: str = "llama-cpp"
     engine_path: str = ""
@@ -44,6 +47,10 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """llama-server flags of the user, as is."""
     port: int = 0
     orphan_s: float = 60.0
+    selftest_s: float = 45.0
+    """For the self-test: less than the hive's patience with a load that does not move on."""
+    goldens: dict[str, Answer] = {}
+    """What this digest answered to earlier self-tests, by key (`policy.selftest`)."""
 
 
 class WorkerHello(msgspec.Struct, frozen=True, tag="hello"):
@@ -59,6 +66,14 @@ class Loading(msgspec.Struct, frozen=True, tag="loading"):
     fraction: float = 0.0
 
 
+class SelfTest(msgspec.Struct, frozen=True):
+    """What the engine answered to the self-test, and what that answer depends on."""
+
+    key: str
+    answer: Answer
+    took_s: float = 0.0
+
+
 class Listening(msgspec.Struct, frozen=True, tag="listening"):
     """The engine serves. Said again after a reconnect."""
 
@@ -69,6 +84,8 @@ class Listening(msgspec.Struct, frozen=True, tag="listening"):
     build: str
     devices: tuple[str, ...] = ("cpu",)
     """What the engine uses, not what was asked for."""
+    selftest: SelfTest | None = None
+    """None: a worker of an older rbee."""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="failed"):

@@ -1,4 +1,4 @@
-"""The two questions that a worker asks its own engine: is it up, does anything run."""
+"""What a worker asks its own engine: is it up, does anything run, does it compute."""
 
 from __future__ import annotations
 
@@ -36,15 +36,28 @@ async def is_idle(port: int, key: str) -> bool:
         return True
 
 
+async def post(port: int, path: str, key: str, body: bytes, limit_s: float) -> tuple[int, bytes]:
+    """Status and body of the answer to a JSON request; status 0 when there was none in time."""
+    return await _ask(port, "POST", path, key, body, limit_s)
+
+
 async def _get(port: int, path: str, key: str) -> tuple[int, bytes]:
+    return await _ask(port, "GET", path, key, b"", ANSWER_S)
+
+
+async def _ask(
+    port: int, method: str, path: str, key: str, sent: bytes, limit_s: float
+) -> tuple[int, bytes]:
     """Status and body; status 0 when nobody answered in time."""
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(limit_s):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(
-                    f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n"
-                    f"Authorization: Bearer {key}\r\nConnection: close\r\n\r\n".encode()
+                    f"{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+                    f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+                    f"Content-Length: {len(sent)}\r\n\r\n".encode()
+                    + sent
                 )
                 answer = await reader.read(_ANSWER_BYTES)
                 while more := await reader.read(_ANSWER_BYTES):

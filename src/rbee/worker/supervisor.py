@@ -20,7 +20,7 @@ from rbee.policy import crashes
 from rbee.version import VERSION
 from rbee.wire import lifeline, problem
 from rbee.wire.lifeline import WorkerSpec, decode_spec
-from rbee.worker import describe, engine_http
+from rbee.worker import describe, engine_http, selftest
 from rbee.worker.engine_command import KEY_VARIABLE, engine_command, rbee_device
 from rbee.worker.engine_log import EngineLog
 from rbee.worker.engine_process import EngineProcess, exit_as
@@ -70,6 +70,8 @@ class Supervisor:
         self._engine: EngineProcess | None = None
         self._listening: lifeline.Listening | None = None
         self._failed: lifeline.LoadFailed | None = None
+        self._selftest: lifeline.SelfTest | None = None
+        self._blame: RbeeError | None = None
         self._fraction = 0.0
         self._stop_asked = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,10 +146,28 @@ class Supervisor:
                 self._fraction = max(fraction, self._fraction)
                 self._lifeline.say(lifeline.Loading(self._fraction))
             if self._log.port and await engine_http.is_healthy(self._log.port):
-                await asyncio.shield(self._build)
-                self._tell(Event.ENGINE_LISTENS)
+                await self._test_itself()
                 return
             await asyncio.sleep(LOOK_S)
+
+    async def _test_itself(self) -> None:
+        """Serve only what computes; the hive judges the answer."""
+        self._lifeline.say(lifeline.Loading(self._fraction))
+        build = await asyncio.shield(self._build)
+        try:
+            self._selftest = await selftest.run(
+                self._spec, self._log.port, self._key, build, self._devices()
+            )
+        except ConnectionError:
+            # It is dying: ENGINE_ENDED follows, and tells what of.
+            return
+        except TimeoutError:
+            facts = {"model": self._spec.model, "worker": self._spec.id}
+            self._blame = RbeeError("LOADING_TIMEOUT", limit_s=self._spec.selftest_s, **facts)
+            if self._engine is not None:
+                self._engine.end()
+            return
+        self._tell(Event.ENGINE_LISTENS)
 
     def _filled(self, size_bytes: int) -> float:
         """How much of the file is in memory: every tensor is read while it is checked."""
@@ -197,6 +217,8 @@ class Supervisor:
         return (self._engine.returncode if self._engine is not None else None) or 0
 
     def _cause(self) -> RbeeError:
+        if self._blame is not None:
+            return self._blame
         returncode = self._returncode()
         return crashes.classify(
             returncode=returncode if returncode >= 0 else None,
@@ -241,15 +263,20 @@ class Supervisor:
             told.append(lifeline.Loading(self._fraction))
         return told
 
-    def _describe_listening(self) -> lifeline.Listening:
+    def _devices(self) -> tuple[str, ...]:
+        """What the engine uses, as its log says."""
         used = {rbee_device(name) for name in self._log.devices} - {"cpu"}
+        return tuple(sorted(used)) or ("cpu",)
+
+    def _describe_listening(self) -> lifeline.Listening:
         return lifeline.Listening(
             port=self._log.port,
             engine_pid=self._engine.pid if self._engine is not None else 0,
             slots=self._spec.slots,
             context_tokens=self._spec.context_tokens,
             build=self._build.result(),
-            devices=tuple(sorted(used)) or ("cpu",),
+            devices=self._devices(),
+            selftest=self._selftest,
         )
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

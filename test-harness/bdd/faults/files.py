@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.damaged_gguf import DAMAGES
+
 
 def truncated(model: Path, target: Path) -> Path:
     """The first half of a model file."""
@@ -22,6 +24,20 @@ def unknown_architecture(model: Path, target: Path) -> Path:
     """A whole file of a kind that no engine knows."""
     data = model.read_bytes()
     target.write_bytes(data.replace(b"llama", b"xlama"))
+    return target
+
+
+def garbage(model: Path, target: Path) -> Path:
+    """1000 flipped bits in the weights: it loads, and says one word for ever."""
+    target.write_bytes(DAMAGES["bits_1000"](model.read_bytes()))
+    return target
+
+
+def not_a_number(model: Path, target: Path) -> Path:
+    """The last norm a thousand million million million million times too large: it overflows, and
+    no check of single values sees it."""
+    data = model.read_bytes()
+    target.write_bytes(DAMAGES["norm_1e30"](data))
     return target
 
 

@@ -57,6 +57,8 @@ def damaged_file(world, name, damage):
         "cut in half": files.truncated,
         "a web page": files.bad_magic,
         "of an unknown architecture": files.unknown_architecture,
+        "full of flipped bits": files.garbage,
+        "computing NaN": files.not_a_number,
     }[damage]
     world.seen["file"] = str(make(world.home.model, target))
 

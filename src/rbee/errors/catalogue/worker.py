@@ -131,6 +131,16 @@ ROWS = (
         optional=("model", "worker"),
     ),
     Row(
+        code="DEVICE_FAULTY",
+        status=503,
+        exit=1,
+        retry=Retry.ELSEWHERE,
+        says="{device} computes rubbish with {model}, whose file is whole: {problem}.",
+        do="Look at the device's driver, temperature and memory; then: rbee serve {model}",
+        means="rbee goes on with the next device.",
+        facts=("device", "model", "problem"),
+    ),
+    Row(
         code="HIVE_LOST",
         status=503,
         exit=1,

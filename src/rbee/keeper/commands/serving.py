@@ -47,7 +47,7 @@ def _serve_parser() -> Parser:
     parser.add_argument("--parallel", type=count_flag, metavar="N", help="slots per worker")
     parser.add_argument("--device", default="", help="cpu, cuda:0, …")
     parser.add_argument("--fallback", action=argparse.BooleanOptionalAction)
-    parser.add_argument("--trust", action="store_true", help="load though it crashed before")
+    parser.add_argument("--trust", action="store_true", help="serve it though its self-test fails")
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,

@@ -1,0 +1,50 @@
+"""What an owner of a worker needs of its hive, and what it reports to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rbee.errors import RbeeError
+from rbee.hive.wish_plan import Plan
+from rbee.hive.worker_run import WorkerRun
+from rbee.policy import restart
+from rbee.settings import Settings
+from rbee.wire.control import ModelWish, Problem
+from rbee.wire.lifeline import Listening
+
+if TYPE_CHECKING:
+    from rbee.hive.worker_owner import WorkerOwner
+
+
+class Surroundings(Protocol):
+    """The hive, as its owners see it."""
+
+    hive_id: str
+    settings: Settings
+    workers: Path
+    kept_logs: Path
+    lifeline: Path
+
+    def next_worker_id(self) -> str: ...
+    async def prepare(self, wish: ModelWish) -> Plan:
+        """Raises RbeeError when the wish cannot be started."""
+        ...
+
+    async def judge(
+        self, wish: ModelWish, run: WorkerRun, said: Listening, moved: Callable[[], None]
+    ) -> RbeeError | None:
+        """Why a worker that has loaded may not serve; `moved` is called while that takes time."""
+        ...
+
+    async def probe(self, port: int, within_s: float) -> bool:
+        """Whether the engine at this port answers in time."""
+        ...
+
+    def changed(self, owner: WorkerOwner) -> None: ...
+    def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None: ...
+    def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None: ...
+    def leaked(self, owner: WorkerOwner, what: str) -> None: ...
+    def finished(self, owner: WorkerOwner) -> None: ...
+    def queen_listens(self) -> bool: ...
