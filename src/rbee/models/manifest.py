@@ -47,6 +47,10 @@ class Manifest(msgspec.Struct, frozen=True):
     facts: Facts
     revision: str = ""
     """What the source calls this version (a commit, a release); empty: it has none."""
+    pinned: bool = False
+    """A person said that it is never pruned."""
+    superseded: tuple[str, ...] = ()
+    """Digests of files that this name stood for before; each goes when no worker uses it."""
 
 
 class _ManifestOne(msgspec.Struct, frozen=True):
@@ -84,6 +88,14 @@ def decode(data: bytes) -> Manifest:
         files=(Piece(old.digest, old.size_bytes, old.identity),),
         facts=old.facts,
     )
+
+
+def shape_of(data: bytes) -> int:
+    """The number of its shape; 0: it has none that can be read."""
+    try:
+        return msgspec.json.decode(data, type=_Schema).schema
+    except msgspec.DecodeError:
+        return 0
 
 
 class _Schema(msgspec.Struct):

@@ -25,12 +25,21 @@ class Served:
     how: ModelSettings
     stored: ModelView | None
     """None: declared, and to be fetched before its first load."""
+    pin: str = ""
+    """The digest that was asked for (`NAME@sha256:…`): nothing else answers; empty: any."""
 
     @property
     def context_tokens(self) -> int:
         """The context it is or will be served with, per slot."""
         trained = self.stored.context_train_tokens if self.stored else 0
         return self.how.ctx or min(trained or AUTO_CTX, AUTO_CTX)
+
+    def check(self, digest: str) -> None:
+        """Raises MODEL_VERSION_MISMATCH if this is not the digest that was asked for."""
+        if self.pin and digest != self.pin:
+            raise RbeeError(
+                "MODEL_VERSION_MISMATCH", model=self.name, wanted=self.pin[:80], found=digest
+            )
 
     @property
     def slots(self) -> int:
@@ -93,7 +102,17 @@ class ServedModels:
         )
 
     def find(self, name: str, stored: tuple[ModelView, ...]) -> Served:
-        """The model of that name or alias. Raises MODEL_NOT_FOUND with the nearest names."""
+        """The model of that name or alias, which may end in `@sha256:…`. Raises MODEL_NOT_FOUND
+        with the nearest names, MODEL_VERSION_MISMATCH if another version is stored."""
+        plain, at, digits = name.partition("@sha256:")
+        if not at:
+            return self._find(name, stored)
+        served = replace(self._find(plain, stored), pin=f"sha256:{digits}")
+        if served.stored is not None:
+            served.check(served.stored.digest)
+        return served
+
+    def _find(self, name: str, stored: tuple[ModelView, ...]) -> Served:
         known: list[str] = []
         for served in self.all(stored):
             if name in (served.name, *served.how.aliases):

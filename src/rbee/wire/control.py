@@ -125,6 +125,12 @@ class ModelView(msgspec.Struct, frozen=True):
     quantisation: str = ""
     path: str = ""
     """For the keeper's screens only; never over HTTP on the network address."""
+    pinned: bool = False
+    """It is never pruned."""
+    used_at: float = 0.0
+    """When it was loaded last; never: when it was added."""
+    superseded: tuple[str, ...] = ()
+    """Digests of versions before an update that workers may still use."""
 
 
 # --- hive to queen ---------------------------------------------------------------------------
@@ -180,7 +186,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
     call: str
     phase: str
-    """`resolving`, `fetching`, `verifying`, `unpacking`."""
+    """`resolving`, `fetching`, `verifying`, `repairing`, `unpacking`."""
     done_bytes: int
     total_bytes: int
 
@@ -272,6 +278,46 @@ class Remove(msgspec.Struct, frozen=True, tag="remove"):
     ref: str
 
 
+class Verify(msgspec.Struct, frozen=True, tag="verify"):
+    """Read a stored model again and mend what rotted; `Done` with `wire.stored.Verified`."""
+
+    call: str
+    ref: str
+
+
+class TakeStock(msgspec.Struct, frozen=True, tag="stock"):
+    """`Done` with `Stock`."""
+
+    call: str
+
+
+class Pin(msgspec.Struct, frozen=True, tag="pin"):
+    """Whether a model may be pruned; `Done` with its ModelView."""
+
+    call: str
+    ref: str
+    pinned: bool
+
+
+class Prune(msgspec.Struct, frozen=True, tag="prune"):
+    """Bring the store down to `keep_bytes`; `Done` with `Pruned`. Without `remove` it only says
+    what it would do."""
+
+    call: str
+    keep_bytes: int
+    remove: bool = False
+    declared: tuple[str, ...] = ()
+    """Names and refs that are never pruned."""
+
+
+class Import(msgspec.Struct, frozen=True, tag="import"):
+    """Link what another program holds; `Done` with a list of `Imported`; `Progress` on the way."""
+
+    call: str
+    what: str
+    """`ollama`, `huggingface`, `lmstudio`, or an absolute path."""
+
+
 class Logs(msgspec.Struct, frozen=True, tag="logs"):
     """The last lines of a worker's log; `Done` with a list of strings."""
 
@@ -318,6 +364,11 @@ ToHive = (
     | StopWorker
     | Pull
     | Remove
+    | Verify
+    | TakeStock
+    | Pin
+    | Prune
+    | Import
     | Logs
     | CancelCall
     | Ping

@@ -1,0 +1,44 @@
+"""A stored model made right again: by chunks where its source gives parts, else fetched anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rbee.errors import RbeeError
+from rbee.models.acquire import Acquire
+from rbee.models.hashing import Progress
+from rbee.models.manifest import Manifest, Piece
+from rbee.models.store import Store
+from rbee.models.verify import scrub
+from rbee.settings import Settings
+from rbee.wire.stored import Verified
+
+_DAMAGE = ("MODEL_CORRUPTED", "MODEL_FILE_MISSING")
+
+
+def repaired(store: Store, settings: Settings, manifest: Manifest, progress: Progress) -> Verified:
+    """Read a model again, mend it if it is damaged.
+
+    Raises MODEL_CORRUPTED or MODEL_FILE_MISSING if it is and no source has it, DISK_…, and what
+    stands in the way of fetching it again (SOURCE_…).
+    """
+    try:
+        found = scrub(store, manifest, progress, _whole_files_only)
+    except RbeeError as error:
+        if error.code not in _DAMAGE or not has_source(manifest):
+            raise
+        whole = Acquire(store, settings, progress).pull(manifest.ref)
+        chunks = sum(len(piece.chunks) for piece in whole.files)
+        view = store.view(whole)
+        return Verified(view, chunks, chunks, whole.size_bytes, whole=True)
+    return Verified(store.view(found.manifest), found.chunks, found.rotted, found.fetched_bytes)
+
+
+def has_source(manifest: Manifest) -> bool:
+    """Whether it can be had again from elsewhere than a person's own file."""
+    return not all(source.startswith(("file:", "/")) for source in manifest.sources)
+
+
+def _whole_files_only(source: str, piece: Piece, begin: int, end: int) -> Iterator[bytes] | None:
+    """No source of this rbee gives parts of a file: a wheel is compressed."""
+    return None
