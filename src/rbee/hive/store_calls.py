@@ -131,7 +131,8 @@ class StoreCalls:
         return await self._models().prune(wish.keep_bytes, kept, remove=wish.remove)
 
     def _renew(self, ref: str) -> None:
-        self._roster().renew(lambda owner: owner.wish.ref == ref)
+        """What still waits for its file has read nothing of it, and goes on."""
+        self._roster().renew(lambda owner: owner.wish.ref == ref and owner.run is not None)
 
     def _progress(self, call: str) -> Progress:
         def progress(phase: str, done_bytes: int, total_bytes: int) -> None:

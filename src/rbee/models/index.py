@@ -59,7 +59,8 @@ class Index:
                     " SET digest = excluded.digest, size_bytes = excluded.size_bytes",
                     rows,
                 )
-                return Known({**added, **held}, damage=database.problem)
+                used_at = {name: held.get(name, at) for name, at in added.items()}
+                return Known(used_at, damage=database.problem)
         except (sqlite3.Error, OSError) as exc:
             return Known(added, problem=str(exc))
 

@@ -1,4 +1,4 @@
-"""What the hive answers to calls about its store; beside `wire.control`, whose calls they answer."""
+"""What the hive answers to the calls about its store that `wire.control` has."""
 
 from __future__ import annotations
 
