@@ -10,7 +10,8 @@ import fcntl
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rbee.edge.disk import free_bytes, translated
@@ -71,22 +72,35 @@ def collect_partials(store: Store, older_than_s: float = PARTIAL_S) -> tuple[Lef
     now = time.time()
     gone = []
     for one in partials(store):
-        if now - one.touched_at > older_than_s and not one.busy:
-            shutil.rmtree(store.partials / one.name, ignore_errors=True)
-            gone.append(one)
+        folder = store.partials / one.name
+        if now - one.touched_at > older_than_s:
+            with _lock(folder / "lock") as free:
+                if free:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    gone.append(one)
     return tuple(gone)
 
 
 def _held(lock: Path) -> bool:
     """Whether a living process holds this lock."""
+    with _lock(lock) as free:
+        return not free
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[bool]:
+    """Hold a lock for a moment; False: somebody else holds it. Without a file nobody does."""
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return False
+        yield True
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
     except BlockingIOError:
-        return True
+        free = False
+    try:
+        yield free
     finally:
         os.close(descriptor)
-    return False

@@ -59,7 +59,7 @@ def scrub(store: Store, manifest: Manifest, progress: Progress, read: RangeReade
                 raise damage.hopeless("its sha256 is still wrong after all chunks were mended")
         pieces.append(piece_of(hashed, before, piece.name))
     good = msgspec.structs.replace(manifest, files=tuple(pieces))
-    store.write(good)
+    _note(store, good)
     return Scrubbed(good, sum(len(one.chunks) for one in pieces), rotted, fetched_bytes)
 
 
@@ -78,7 +78,17 @@ def _distrust(store: Store, manifest: Manifest, piece: Piece) -> None:
         msgspec.structs.replace(one, identity={}) if one.digest == piece.digest else one
         for one in manifest.files
     )
-    store.write(msgspec.structs.replace(manifest, files=files))
+    _note(store, msgspec.structs.replace(manifest, files=files))
+
+
+def _note(store: Store, manifest: Manifest) -> None:
+    """Write it down where the disk lets us: on one that is full or read-only, a whole file is
+    served all the same, and hashed again at its next load."""
+    try:
+        store.write(manifest)
+    except RbeeError as error:
+        if error.code not in ("DISK_FULL", "DISK_READ_ONLY", "DISK_PERMISSION"):
+            raise
 
 
 @dataclass(frozen=True, slots=True)

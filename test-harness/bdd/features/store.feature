@@ -22,6 +22,28 @@ Feature: The store of models
     Then the answer is 422 MODEL_CORRUPTED
 
   @own
+  Scenario: A live worker whose file was mended is replaced
+    Given a package index that has the model tiny
+    And rbee serves the model tiny of that index
+    When one byte of the stored file rots
+    And I run rbee models verify tiny
+    Then it exits with 0
+    And it says was damaged
+    And another worker of the same version serves
+    And the model was fetched 2 times
+    When I run rbee events --json
+    Then it says MODEL_CORRUPTED
+
+  @own
+  Scenario: A file that rotted while nobody used it is mended before its load
+    Given a package index that has the model tiny
+    And the model tiny of that index is stored
+    When one byte of the stored file rots
+    And I ask for 4 tokens
+    Then the answer is 200
+    And the model was fetched 2 times
+
+  @own
   Scenario Outline: The index of the store is damaged
     Given the model tiny is stored
     And rbee is down

