@@ -103,3 +103,18 @@ def test_a_pin_is_a_word(rbee: Rbee, scripted: Scripted) -> None:
     assert scripted.body("/rbee/models/pin") == {"name": "a", "pinned": True}
     assert "a may be pruned" in rbee("models", "unpin", "a").stderr
     assert scripted.body("/rbee/models/pin") == {"name": "a", "pinned": False}
+
+
+def test_outdated_names_what_is_newer_elsewhere(rbee: Rbee, scripted: Scripted) -> None:
+    """Both versions, and the sources that could not be asked."""
+    base = {"digest": "sha256:old", "now_digest": "", "now_revision": "", "problem": None}
+    problem = {"code": "SOURCE_UNREACHABLE", "message": "no route"}
+    found = [
+        {**base, "name": "a", "now_digest": "sha256:new", "outdated": True},
+        {**base, "name": "b", "outdated": False, "problem": problem},
+    ]
+    scripted.say("/rbee/models/outdated", {"models": found})
+    told = rbee("models", "list", "--outdated").stdout
+    assert "a   sha256:old here, sha256:new at its source" in told
+    assert "b   could not be asked for: no route" in told
+    assert "2 asked for, 1 outdated" in told

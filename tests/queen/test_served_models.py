@@ -83,3 +83,18 @@ def test_a_worker_of_another_version_is_told_apart():
         pinned.check("sha256:old")
 
     directory().find("smollm2:135m", (SMOL,)).check("sha256:old")
+
+
+def test_a_pin_of_the_toml_is_held_to():
+    """A block that pins its source serves that version alone; the store's acts see any version."""
+    good = ModelSettings(name="good", source=("smollm2:135m@sha256:b1",))
+    other = ModelSettings(name="other", source=("smollm2:135m@sha256:b2",))
+    models = directory(good=good, other=other)
+
+    assert models.find("good", (SMOL,)).pin == "sha256:b1"
+    for name in ("other", "other@sha256:b1"):
+        with pytest.raises(RbeeError) as caught:
+            models.find(name, (SMOL,))
+        assert caught.value.code == "MODEL_VERSION_MISMATCH"
+    assert models.any_version("other", (SMOL,)).ref == "smollm2:135m"
+    assert models.find("other", ()).ref == "smollm2:135m@sha256:b2"

@@ -47,6 +47,7 @@ TO_HIVE = [
     control.Pin("c1", "smollm2:135m", pinned=True),
     control.Prune("c1", 1 << 30, remove=True, declared=("tiny",)),
     control.Import("c1", "ollama"),
+    control.Outdated("c1"),
     control.Logs("c1", "w1", 5),
     control.CancelCall("c1"),
     control.Ping(),

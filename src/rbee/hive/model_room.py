@@ -24,7 +24,7 @@ from rbee.models.prune import Candidate, advised, choose
 from rbee.models.store import Store
 from rbee.settings import Settings
 from rbee.wire.control import ModelView
-from rbee.wire.stored import Imported, Pruned, Stock, Verified
+from rbee.wire.stored import Compared, Imported, Pruned, Stock, Verified
 
 _TOUCH_AGAIN_S = 60.0
 """A last use is written down once in so long: it orders models by days, not by seconds."""
@@ -113,6 +113,10 @@ class ModelRoom:
         said = await child.ask("import", what, progress)
         await self._reload()
         return msgspec.convert(said, tuple[Imported, ...])
+
+    async def outdated(self) -> tuple[Compared, ...]:
+        """What the sources of stored models have now."""
+        return msgspec.convert(await child.ask("outdated", "-", _unseen), tuple[Compared, ...])
 
     async def verify(self, ref: str, progress: Progress) -> Verified:
         """Read a model again, and mend it if it is damaged. Raises MODEL_CORRUPTED,

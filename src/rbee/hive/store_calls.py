@@ -53,6 +53,8 @@ class StoreCalls:
                 start(call, models.pin(ref, pinned=pinned))
             case control.Prune():
                 start(message.call, self._prune(message))
+            case control.Outdated(call=call):
+                start(call, models.outdated())
             case control.TakeStock(call=call):
                 start(call, models.stock())
             case _:

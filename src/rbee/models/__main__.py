@@ -1,4 +1,4 @@
-"""`python -m rbee.models pull NAME | verify REF | import WHAT`: the hive's niced child.
+"""`python -m rbee.models pull NAME | verify REF | import WHAT | outdated -`: the niced child.
 
 It writes JSON lines: `{"progress": …}` while it works, at the end `{"done": …}` or
 `{"error": …}`. It dies with the hive that started it.
@@ -20,6 +20,7 @@ from rbee.edge.home import Home, default_home
 from rbee.errors import RbeeError
 from rbee.models.acquire import Acquire
 from rbee.models.imports import imported
+from rbee.models.outdated import compared, in_catalogue
 from rbee.models.repair import repaired
 from rbee.models.store import Store
 from rbee.settings import Settings
@@ -69,6 +70,8 @@ def _act(arguments: list[str], store: Store, settings: Settings) -> object:
         return store.view(Acquire(store, settings, _Teller()).pull(what))
     if act == "import":
         return imported(store, what, _Teller())
+    if act == "outdated":
+        return compared(store, in_catalogue)
     manifest = store.get(what)
     if manifest is None:
         raise RbeeError("MODEL_NOT_FOUND", model=what[:200], nearest=[])

@@ -49,6 +49,7 @@ ROUTES: dict[str, Route] = {
     "/rbee/models/remove": _admin("POST", store_admin.remove),
     "/rbee/models/pin": _admin("POST", store_admin.pin),
     "/rbee/models/prune": _admin("POST", store_admin.prune),
+    "/rbee/models/outdated": _admin("GET", store_admin.outdated),
     "/rbee/models/stock": _admin("GET", store_admin.stock),
     "/rbee/serve": _admin("POST", admin.serve),
     "/rbee/stop": _admin("POST", admin.stop),

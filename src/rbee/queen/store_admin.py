@@ -49,7 +49,7 @@ async def verify(visit: Visit) -> None:
     """Read a stored model again, and mend it if it is damaged."""
     ask = parsed(visit, _NameAsk)
     core = visit.core
-    served = core.models.find(ask.name, core.roster.models)
+    served = core.models.any_version(ask.name, core.roster.models)
     await _long(visit, lambda id_: control.Verify(id_, served.ref))
 
 
@@ -67,8 +67,9 @@ async def remove(visit: Visit) -> None:
         removed = await core.link.call(lambda id_: control.Remove(id_, ask.name))
         visit.answer.whole(200, encode({"removed": removed}))
         return
-    served = core.models.find(ask.name, core.roster.models)
-    await stop_models(visit, [served.name])
+    served = core.models.any_version(ask.name, core.roster.models)
+    users = {one.model for one in core.roster.workers.values() if one.ref == served.ref}
+    await stop_models(visit, sorted({served.name, *users}))
     await core.link.call(lambda id_: control.Remove(id_, served.ref))
     visit.answer.whole(200, encode({"removed": served.ref}))
 
@@ -77,7 +78,7 @@ async def pin(visit: Visit) -> None:
     """Have a model never pruned, or again."""
     ask = parsed(visit, _PinAsk)
     core = visit.core
-    served = core.models.find(ask.name, core.roster.models)
+    served = core.models.any_version(ask.name, core.roster.models)
     found = await core.link.call(lambda id_: control.Pin(id_, served.ref, ask.pinned))
     visit.answer.whole(200, encode(found))
 
@@ -98,6 +99,12 @@ async def prune(visit: Visit) -> None:
 async def stock(visit: Visit) -> None:
     """What lies in the store beside its models."""
     visit.answer.whole(200, encode(await visit.core.link.call(control.TakeStock)))
+
+
+async def outdated(visit: Visit) -> None:
+    """What the sources of stored models have now."""
+    found = await visit.core.link.call(control.Outdated)
+    visit.answer.whole(200, encode({"models": found}))
 
 
 async def _long(visit: Visit, make: CallMaker) -> None:

@@ -13,6 +13,13 @@ from typing import Any
 
 import msgspec
 
+from rbee.wire.store_calls import Import as Import
+from rbee.wire.store_calls import Outdated as Outdated
+from rbee.wire.store_calls import Pin as Pin
+from rbee.wire.store_calls import Prune as Prune
+from rbee.wire.store_calls import TakeStock as TakeStock
+from rbee.wire.store_calls import Verify as Verify
+
 
 class Device(msgspec.Struct, frozen=True):
     """One device of a machine. `usable` is false when the engine has no backend for it."""
@@ -278,46 +285,6 @@ class Remove(msgspec.Struct, frozen=True, tag="remove"):
     ref: str
 
 
-class Verify(msgspec.Struct, frozen=True, tag="verify"):
-    """Read a stored model again and mend what rotted; `Done` with `wire.stored.Verified`."""
-
-    call: str
-    ref: str
-
-
-class TakeStock(msgspec.Struct, frozen=True, tag="stock"):
-    """`Done` with `Stock`."""
-
-    call: str
-
-
-class Pin(msgspec.Struct, frozen=True, tag="pin"):
-    """Whether a model may be pruned; `Done` with its ModelView."""
-
-    call: str
-    ref: str
-    pinned: bool
-
-
-class Prune(msgspec.Struct, frozen=True, tag="prune"):
-    """Bring the store down to `keep_bytes`; `Done` with `Pruned`. Without `remove` it only says
-    what it would do."""
-
-    call: str
-    keep_bytes: int
-    remove: bool = False
-    declared: tuple[str, ...] = ()
-    """Names and refs that are never pruned."""
-
-
-class Import(msgspec.Struct, frozen=True, tag="import"):
-    """Link what another program holds; `Done` with a list of `Imported`; `Progress` on the way."""
-
-    call: str
-    what: str
-    """`ollama`, `huggingface`, `lmstudio`, or an absolute path."""
-
-
 class Logs(msgspec.Struct, frozen=True, tag="logs"):
     """The last lines of a worker's log; `Done` with a list of strings."""
 
@@ -369,6 +336,7 @@ ToHive = (
     | Pin
     | Prune
     | Import
+    | Outdated
     | Logs
     | CancelCall
     | Ping

@@ -64,3 +64,16 @@ class Imported(msgspec.Struct, frozen=True):
     digest_known: bool = False
     """Whether that cache knew its digest, and the file has it."""
     problem: Problem | None = None
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """A stored model, and what its source has now."""
+
+    name: str
+    digest: str
+    now_digest: str = ""
+    """Empty: the source does not say."""
+    now_revision: str = ""
+    outdated: bool = False
+    problem: Problem | None = None
+    """Why its source could not be asked."""

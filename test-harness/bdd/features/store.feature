@@ -8,6 +8,8 @@ Feature: The store of models
     When I run rbee models verify --all
     Then it exits with 0
     And it says sha256 right
+    When I run rbee models list --outdated
+    Then it says 0 outdated
 
   @own
   Scenario: A live worker whose file rotted is not served any more
@@ -180,6 +182,17 @@ Feature: The store of models
     When I ask for tiny by its own digest
     Then the answer is 200
     When I ask for tiny by another digest
+    Then the answer is 409 MODEL_VERSION_MISMATCH
+
+  @own
+  Scenario: The configuration pins a version that is not the stored one
+    Given the configuration
+      """
+      [models.pinned]
+      source = "tiny@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+      """
+    And the model tiny is stored
+    When I post to /v1/chat/completions the body {"model": "pinned", "messages": [{"role": "user", "content": "Hi"}]}
     Then the answer is 409 MODEL_VERSION_MISMATCH
 
   @own

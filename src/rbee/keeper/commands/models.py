@@ -34,8 +34,12 @@ def run(command: str, arguments: Sequence[str]) -> int:
 
 
 def _list(arguments: Sequence[str]) -> int:
-    asked = Parser("models list", "Models that are stored here.").parse(arguments)
+    parser = Parser("models list", "Models that are stored here.")
+    parser.add_argument("--outdated", action="store_true", help="ask the sources for newer ones")
+    asked = parser.parse(arguments)
     connection = checked(asked.url)
+    if asked.outdated:
+        return models_store.tell_outdated(connection, json=asked.json)
     found = connection.get("/rbee/models")["models"]
     stock = connection.get("/rbee/models/stock") if connection.local else {}
     if asked.json:

@@ -104,6 +104,24 @@ def _tell_imported(one: Mapping[str, Any], screen: Screen) -> None:
         screen.mark("done", f"{one['name']}   {size}, {was}, {known}")
 
 
+def tell_outdated(connection: Connection, *, json: bool) -> int:
+    """`models list --outdated`: what the sources have in another version now."""
+    found = connection.get("/rbee/models/outdated")["models"]
+    if json:
+        for one in found:
+            put(one)
+        return 0
+    for one in found:
+        if one["problem"]:
+            print(f"{one['name']}   could not be asked for: {one['problem']['message']}")
+        elif one["outdated"]:
+            now = one["now_digest"] or one["now_revision"]
+            print(f"{one['name']}   {one['digest'][:19]} here, {now[:19]} at its source")
+    outdated = sum(one["outdated"] for one in found)
+    print(f"{len(found)} asked for, {outdated} outdated")
+    return 0
+
+
 def prune(arguments: Sequence[str]) -> int:
     """Says what would go; `--yes` removes it."""
     parser = Parser("models prune", "Remove the models that were used least recently.")
