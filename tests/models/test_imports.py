@@ -90,6 +90,35 @@ def test_a_folder_goes_on_after_a_bad_file(tmp_path, store):
     assert "several" in found["big-00001-of-00002"].problem.message and len(found) == 3
 
 
+def test_a_projector_is_no_model(tmp_path, store):
+    """`mmproj-….gguf` lies beside a model and cannot answer by itself."""
+    data = model_path().read_bytes()
+    kind = b"general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0llama"
+    assert kind in data
+    clip = kind.replace(b"\x05\0\0\0\0\0\0\0llama", b"\x04\0\0\0\0\0\0\0clip")
+    (tmp_path / "mmproj.gguf").write_bytes(data.replace(kind, clip, 1) + b"\0" * 64)
+
+    (one,) = imported(store, str(tmp_path / "mmproj.gguf"), quiet)
+
+    assert (one.outcome, one.problem.code) == ("refused", "MODEL_UNSUPPORTED")
+
+
+def test_what_was_linked_before_is_not_read_again(tmp_path, store):
+    """Unless the file has changed since."""
+    file = tmp_path / "a.gguf"
+    file.write_bytes(model_path().read_bytes())
+    seen = []
+    imported(store, str(file), lambda *done: seen.append(done))
+    read, seen = len(seen), []
+    (again,) = imported(store, str(file), lambda *done: seen.append(done))
+    assert read and not seen and again.outcome == "here"
+    file.touch()
+
+    imported(store, str(file), lambda *done: seen.append(done))
+
+    assert len(seen) == read
+
+
 def test_no_cache_is_told(tmp_path, store):
     """A program that was never here, and a path that is none."""
     for what in (f"ollama={tmp_path / 'none'}", str(tmp_path / "none"), "word"):

@@ -25,6 +25,8 @@ from rbee.wire.problem import to_problem
 from rbee.wire.stored import Imported
 
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
+_PROJECTOR = "clip"
+"""Architecture of the files that vision models have beside them (`mmproj-…`)."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MANIFEST_BYTES = 1 << 20
 
@@ -54,7 +56,7 @@ def imported(store: Store, what: str, progress: Progress) -> tuple[Imported, ...
     find = _FINDERS.get(kind, _folder)
     root = Path(folder or cache_root(kind)) if kind in _FINDERS else Path(what)
     if not root.is_absolute() or not root.exists():
-        raise RbeeError("MODEL_FILE_MISSING", model=what[:200], path=str(root))
+        raise RbeeError("MODEL_FILE_MISSING", model=kind[:200], path=str(root))
     store.prepare()
     try:
         held = list(find(root))
@@ -75,11 +77,13 @@ def _one(store: Store, held: Held, progress: Progress) -> Imported:
 
 
 def _link(store: Store, held: Held, progress: Progress) -> Imported:
-    """Raises MODEL_CORRUPTED, MODEL_FILE_MISSING, DISK_…."""
+    """Raises MODEL_CORRUPTED, MODEL_UNSUPPORTED, MODEL_FILE_MISSING, DISK_…."""
     path = held.path
     if held.problem:
         raise RbeeError("MODEL_CORRUPTED", model=held.name, problem=held.problem)
     ref = names.File(str(path)).ref
+    if (known := _here(store, ref)) is not None:
+        return known
     try:
         before = identity(path)
         facts = gguf.read_facts(path, model=held.name)
@@ -96,10 +100,12 @@ def _link(store: Store, held: Held, progress: Progress) -> Imported:
             expected=held.digest,
             actual=hashed.digest,
         )
-    known = bool(held.digest)
+    if facts.architecture == _PROJECTOR:
+        problem = "it lets another model see images, and is none itself"
+        raise RbeeError("MODEL_UNSUPPORTED", model=held.name, problem=problem)
     for one in store.all():
         if one.digest == hashed.digest and store.blob(one.digest).exists():
-            return Imported(str(path), one.name, "here", one.size_bytes, known)
+            return Imported(str(path), one.name, "here", one.size_bytes, bool(held.digest))
     blob = store.blob(hashed.digest)
     try:
         blob.unlink(missing_ok=True)
@@ -112,9 +118,21 @@ def _link(store: Store, held: Held, progress: Progress) -> Imported:
         sources=[ref],
         files=[piece_of(hashed, before)],
         facts=facts,
-        digest_known=known,
+        digest_known=bool(held.digest),
     )
-    return Imported(str(path), manifest.name, "linked", manifest.size_bytes, known)
+    return Imported(str(path), manifest.name, "linked", manifest.size_bytes, manifest.digest_known)
+
+
+def _here(store: Store, ref: str) -> Imported | None:
+    """What an earlier import linked, if the file is what it was then: it is not read again."""
+    manifest = store.get(ref)
+    try:
+        if manifest is None or store.needs_hash(manifest):
+            return None
+    except RbeeError:
+        return None
+    path = str(store.blob(manifest.digest).resolve())
+    return Imported(path, manifest.name, "here", manifest.size_bytes, manifest.digest_known)
 
 
 def free_name(store: Store, name: str, ref: str) -> str:
@@ -210,7 +228,8 @@ def cache_root(kind: str) -> str:
     if kind == "ollama":
         return os.environ.get("OLLAMA_MODELS") or str(home / ".ollama" / "models")
     if kind == "lmstudio":
-        return str(home / ".lmstudio" / "models")
+        now, before = home / ".lmstudio" / "models", home / ".cache" / "lm-studio" / "models"
+        return str(before if before.exists() and not now.exists() else now)
     if kind == "huggingface":
         named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
         cache = os.environ.get("XDG_CACHE_HOME") or str(home / ".cache")

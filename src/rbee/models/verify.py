@@ -118,7 +118,7 @@ class _Damage:
             try:
                 _write_at(blob, data, begin)
             except OSError as exc:
-                raise translated(exc, "write to", blob) from exc
+                raise translated(exc, "write to", blob, len(data)) from exc
             done_bytes += len(data)
             progress("repairing", done_bytes, total_bytes)
         try:
