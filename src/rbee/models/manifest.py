@@ -104,7 +104,12 @@ class _Schema(msgspec.Struct):
 
 def digest_of_all(pieces: Sequence[Piece]) -> str:
     """What stands for a model of these files."""
-    if len(pieces) == 1:
-        return pieces[0].digest
-    listed = "".join(piece.digest + "\n" for piece in pieces)
+    return digest_of([piece.digest for piece in pieces])
+
+
+def digest_of(digests: Sequence[str]) -> str:
+    """What stands for a model whose files have these digests, in order."""
+    if len(digests) == 1:
+        return digests[0]
+    listed = "".join(digest + "\n" for digest in digests)
     return "sha256:" + hashlib.sha256(listed.encode()).hexdigest()
