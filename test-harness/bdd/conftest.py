@@ -20,6 +20,7 @@ pytest_plugins = [
     "steps.answers",
     "steps.workers",
     "steps.selftests",
+    "steps.store",
 ]
 
 
@@ -82,6 +83,18 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("kernel: tmpfs cannot be mounted here")
     yield tmp_path
     subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB of its own, writable."""
+    if os.geteuid() != 0:
+        pytest.skip("privilege: mounting needs root")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("kernel: tmpfs cannot be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", "-l", str(tmp_path)], check=True)
 
 
 @pytest.fixture

@@ -189,3 +189,17 @@ def test_leaving_ends_everything_and_starts_nothing(tmp_path: Path, at_once: boo
         await soon(lambda: _ids(machine) == [])
 
     _run(tmp_path, story)
+
+
+def test_a_stale_worker_is_replaced(tmp_path: Path) -> None:
+    """It drains, another one takes its seat; workers that are not stale stay."""
+
+    async def story(machine: NoMachine) -> None:
+        roster = machine.roster
+        roster.want(msgspec.structs.replace(WISH, replicas=2))
+        roster.renew(lambda owner: owner.id == "w1")
+        await soon(lambda: _ids(machine) == ["w2", "w3"])
+        roster.renew(lambda owner: False)
+        assert _ids(machine) == ["w2", "w3"]
+
+    _run(tmp_path, story)

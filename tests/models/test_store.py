@@ -109,3 +109,79 @@ def test_a_manifest_of_noise_is_passed_over(tmp_path):
     (tmp_path / "manifests" / "odd.json").write_bytes(odd)
 
     assert store.all() == [manifest] and len(store.views()) == 1
+
+
+def test_an_update_keeps_the_old_file_until_nobody_uses_it(tmp_path):
+    """The name stands for the new file at once; the old one goes when it is not in use."""
+    store, old = stored(tmp_path, data=b"old")
+    store.pin("x", pinned=True)
+    _, new = stored(tmp_path, data=b"new")
+    assert new.superseded == (old.digest,) and new.pinned
+    assert store.collect_superseded({new.ref}) == []
+    assert store.blob(old.digest).exists()
+
+    assert store.collect_superseded(()) == [old.digest]
+
+    assert not store.blob(old.digest).exists() and store.blob(new.digest).exists()
+    assert store.get("x").superseded == ()
+
+
+def test_going_back_to_an_older_version_keeps_its_file(tmp_path):
+    """Old, new, old again: the file that is named now is not among those that go."""
+    store, old = stored(tmp_path, data=b"old")
+    _, new = stored(tmp_path, data=b"new")
+    stored(tmp_path, data=b"old")
+
+    assert store.collect_superseded(()) == [new.digest]
+    assert store.blob(old.digest).exists()
+
+
+def test_a_manifest_that_cannot_be_read_keeps_its_file(tmp_path):
+    """Also against the removal of another model of the same file."""
+    store, manifest = stored(tmp_path, "x")
+    stored(tmp_path, "y")
+    path = tmp_path / "manifests" / "y.json"
+    path.write_bytes(path.read_bytes()[:-20])
+
+    store.remove("x")
+
+    assert store.blob(manifest.digest).exists() and store.all() == []
+
+
+def as_schema_one(store, manifest):
+    import msgspec
+
+    facts = msgspec.json.encode(manifest.facts).decode()
+    text = (
+        f'{{"schema": 1, "name": "x", "ref": "{manifest.ref}", "source": "pypi:a", "digest":'
+        f' "{manifest.digest}", "size_bytes": 5, "added_at": 1.0, "identity": {{}},'
+        f' "facts": {facts}}}'
+    )
+    path = store.root / "manifests" / "x.json"
+    path.write_text(text)
+    return path, text
+
+
+def test_an_earlier_shape_is_kept_until_the_next_start(tmp_path):
+    """The first write keeps it beside the new one; a start that reads the new one removes it."""
+    store, manifest = stored(tmp_path)
+    path, text = as_schema_one(store, manifest)
+    store.verify(store.get("x"), quiet)
+    kept = path.with_name("x.json.v1")
+    assert kept.read_text() == text and store.get("x").schema == 2
+
+    store.settle()
+
+    assert not kept.exists() and store.get("x").digest == manifest.digest
+
+
+def test_an_earlier_shape_comes_back_if_the_new_one_is_damaged(tmp_path):
+    """Between the two there is always one that can be read."""
+    store, manifest = stored(tmp_path)
+    path, text = as_schema_one(store, manifest)
+    store.verify(store.get("x"), quiet)
+    path.write_bytes(b"\0\0")
+
+    store.settle()
+
+    assert path.read_text() == text and store.get("x").digest == manifest.digest

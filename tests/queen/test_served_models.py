@@ -59,3 +59,42 @@ def test_a_declared_model_is_known_before_it_is_stored():
     block = ModelSettings(name="coder", source=("smollm2:135m",))
 
     assert directory(coder=block).find("coder", ()).stored is None
+
+
+def test_a_pin_is_held_to():
+    """The stored digest answers to its own pin, by name and by alias; another one is refused."""
+    block = ModelSettings(name="coder", source=("smollm2:135m",), aliases=("gpt",))
+    models = directory(coder=block)
+
+    served = models.find("gpt@sha256:b1", (SMOL,))
+    assert served.name == "coder" and served.pin == "sha256:b1"
+    with pytest.raises(RbeeError) as caught:
+        models.find("coder@sha256:b2", (SMOL,))
+
+    assert caught.value.code == "MODEL_VERSION_MISMATCH"
+    assert caught.value.facts == {"model": "coder", "wanted": "sha256:b2", "found": "sha256:b1"}
+
+
+def test_a_worker_of_another_version_is_told_apart():
+    """What a worker loaded is held against the pin too; without a pin anything goes."""
+    pinned = directory().find("smollm2:135m@sha256:b1", (SMOL,))
+    pinned.check("sha256:b1")
+    with pytest.raises(RbeeError):
+        pinned.check("sha256:old")
+
+    directory().find("smollm2:135m", (SMOL,)).check("sha256:old")
+
+
+def test_a_pin_of_the_toml_is_held_to():
+    """A block that pins its source serves that version alone; the store's acts see any version."""
+    good = ModelSettings(name="good", source=("smollm2:135m@sha256:b1",))
+    other = ModelSettings(name="other", source=("smollm2:135m@sha256:b2",))
+    models = directory(good=good, other=other)
+
+    assert models.find("good", (SMOL,)).pin == "sha256:b1"
+    for name in ("other", "other@sha256:b1"):
+        with pytest.raises(RbeeError) as caught:
+            models.find(name, (SMOL,))
+        assert caught.value.code == "MODEL_VERSION_MISMATCH"
+    assert models.any_version("other", (SMOL,)).ref == "smollm2:135m"
+    assert models.find("other", ()).ref == "smollm2:135m@sha256:b2"

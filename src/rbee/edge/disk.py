@@ -40,11 +40,15 @@ def need_room(folder: Path, size_bytes: int, reserve_bytes: int) -> None:
         raise RbeeError("DISK_FULL", needed_bytes=needed, free_bytes=free, path=str(folder))
 
 
-def translated(error: OSError, act: str, path: Path) -> RbeeError:
-    """A file system's refusal in our words: full, read-only, forbidden, or broken."""
+def translated(error: OSError, act: str, path: Path, needed_bytes: int = 1) -> RbeeError:
+    """A file system's refusal in our words: full, read-only, forbidden, or broken. `needed_bytes`:
+    what was still to be written, where that is known."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RbeeError(
-            "DISK_FULL", needed_bytes=1, free_bytes=_free_or_none(path), path=str(path)
+            "DISK_FULL",
+            needed_bytes=needed_bytes,
+            free_bytes=_free_or_none(path),
+            path=str(path),
         )
     if error.errno == errno.EROFS:
         return RbeeError("DISK_READ_ONLY", path=str(path))

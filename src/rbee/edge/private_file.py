@@ -15,7 +15,10 @@ def write_private(path: Path, data: bytes) -> None:
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         try:
-            os.write(descriptor, data)
+            left = memoryview(data)
+            while left:
+                # A disk that fills up takes a part first and refuses the next.
+                left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

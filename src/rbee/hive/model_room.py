@@ -6,41 +6,73 @@ Everything that reads whole files (hashing, fetching) runs in a niced child: `mo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Protocol
+
+import msgspec
 
 from rbee.edge.home import Home
 from rbee.errors import RbeeError
 from rbee.hive.wish_plan import Stored
-from rbee.models import child
+from rbee.models import child, leftovers
 from rbee.models.hashing import Progress
+from rbee.models.index import Index, Known
 from rbee.models.manifest import Manifest
+from rbee.models.prune import Candidate, advised, choose
 from rbee.models.store import Store
 from rbee.settings import Settings
 from rbee.wire.control import ModelView
+from rbee.wire.stored import Compared, Imported, Pruned, Stock, Verified
+
+_TOUCH_AGAIN_S = 60.0
+"""A last use is written down once in so long: it orders models by days, not by seconds."""
+
+
+class News(Protocol):
+    """What the room tells its hive."""
+
+    def models_changed(self) -> None:
+        """Something was stored, removed or pinned."""
+        ...
+
+    def mended(self, found: Verified) -> None:
+        """A damaged model was made right."""
+        ...
+
+    def index_trouble(self, known: Known) -> None:
+        """The index of last uses was damaged, or cannot be written."""
+        ...
 
 
 class ModelRoom:
-    """What is stored, kept in memory. `on_change` is called when it has changed."""
+    """What is stored, kept in memory."""
 
-    def __init__(self, home: Home, settings: Settings, on_change: Callable[[], None]) -> None:
+    def __init__(self, home: Home, settings: Settings, news: News) -> None:
         self.views: tuple[ModelView, ...] = ()
         self._store = Store(Path(settings.models_dir or home.models))
-        self._on_change = on_change
+        self._index = Index(self._store.root / "index.sqlite")
+        self._news = news
+
+    # --- looking ----------------------------------------------------------------------------
 
     async def load(self) -> None:
-        """Read what is stored."""
-        self.views = await asyncio.to_thread(self._store.views)
+        """Read what is stored, and tidy up what an earlier life left. Raises nothing."""
+        await asyncio.to_thread(self._tidy)
+        await self._read()
 
     async def ready(self, ref: str) -> Stored:
-        """The file of a model, unchanged since its digest was verified.
+        """The file of a model, unchanged since its digest was verified; one that is damaged is
+        made right from its source.
 
-        Raises MODEL_NOT_FOUND, MODEL_FILE_MISSING, MODEL_CORRUPTED, DISK_….
+        Raises MODEL_NOT_FOUND, MODEL_FILE_MISSING, MODEL_CORRUPTED, SOURCE_…, DISK_….
         """
         manifest = await asyncio.to_thread(self._unchanged, ref)
         if manifest is None:
-            await child.run("verify", ref, _unseen)
+            await self.verify(ref, _unseen)
             manifest = await asyncio.to_thread(self._get, ref)
+        await self._touch(manifest.name)
         facts = manifest.facts
         return Stored(
             path=str(self._store.file(manifest)),
@@ -49,21 +81,9 @@ class ModelRoom:
             context_train_tokens=facts.context_train_tokens,
         )
 
-    async def verify(self, ref: str, progress: Progress) -> None:
-        """Hash a model's file again, whatever its identity says. Raises as `ready` does."""
-        await child.run("verify", ref, progress)
-
-    async def pull(self, name: str, progress: Progress) -> ModelView:
-        """Have a model in the store. Raises what stands in the way; cancelling ends the child."""
-        view = await child.run("pull", name, progress)
-        await self._reload()
-        return view
-
-    async def remove(self, ref: str) -> str:
-        """Forget a model. Raises MODEL_NOT_FOUND or DISK_…."""
-        manifest = await asyncio.to_thread(self._store.remove, ref)
-        await self._reload()
-        return manifest.ref
+    async def stock(self) -> Stock:
+        """What lies beside the models. Raises DISK_…."""
+        return await asyncio.to_thread(leftovers.stock, self._store)
 
     def identity(self, ref: str) -> object:
         """Changes when another file stands for this model, or its file was touched."""
@@ -76,10 +96,119 @@ class ModelRoom:
         except RbeeError as error:
             return (manifest.digest, error.code)
 
+    # --- changing ---------------------------------------------------------------------------
+
+    async def pull(self, name: str, progress: Progress) -> ModelView:
+        """Have a model in the store. Raises what stands in the way; cancelling ends the child."""
+        await asyncio.to_thread(leftovers.collect_partials, self._store)
+        try:
+            view = await child.run("pull", name, progress)
+        except RbeeError as error:
+            candidates = await asyncio.to_thread(self._candidates, {})
+            raise advised(error, candidates) from error
+        await self._reload()
+        return view
+
+    async def import_from(self, what: str, progress: Progress) -> tuple[Imported, ...]:
+        """Link what another program holds. Raises MODEL_FILE_MISSING, DISK_…."""
+        said = await child.ask("import", what, progress)
+        await self._reload()
+        return msgspec.convert(said, tuple[Imported, ...])
+
+    async def outdated(self) -> tuple[Compared, ...]:
+        """What the sources of stored models have now."""
+        return msgspec.convert(await child.ask("outdated", "-", _unseen), tuple[Compared, ...])
+
+    async def verify(self, ref: str, progress: Progress) -> Verified:
+        """Read a model again, and mend it if it is damaged. Raises MODEL_CORRUPTED,
+        MODEL_FILE_MISSING, SOURCE_…, DISK_…."""
+        found = msgspec.convert(await child.ask("verify", ref, progress), Verified)
+        if found.rotted:
+            await self._reload()
+            self._news.mended(found)
+        return found
+
+    async def remove(self, ref: str) -> str:
+        """Forget a model, or remove a file that has no name (`sha256:…`). Raises MODEL_NOT_FOUND
+        or DISK_…."""
+        if ref.startswith("sha256:"):
+            return await asyncio.to_thread(leftovers.remove_unnamed, self._store, ref)
+        manifest = await asyncio.to_thread(self._store.remove, ref)
+        await self._reload()
+        return manifest.ref
+
+    async def pin(self, ref: str, *, pinned: bool) -> ModelView:
+        """Have a model never pruned, or again. Raises MODEL_NOT_FOUND, DISK_…."""
+        manifest = await asyncio.to_thread(lambda: self._store.pin(ref, pinned=pinned))
+        await self._reload()
+        return self._store.view(manifest)
+
+    async def prune(self, keep_bytes: int, kept: Mapping[str, str], *, remove: bool) -> Pruned:
+        """Bring the store down to that size, least recently used first. `kept`: names and refs
+        that stay, with the reason. Raises DISK_…."""
+        await asyncio.to_thread(leftovers.collect_partials, self._store)
+        candidates = await asyncio.to_thread(self._candidates, kept)
+        choice = choose(candidates, keep_bytes)
+        views = {view.name: view for view in self.views}
+        if remove:
+            for one in choice.chosen:
+                await asyncio.to_thread(self._store.remove, one.name)
+            await self._reload()
+        return Pruned(
+            chosen=tuple(views[one.name] for one in choice.chosen if one.name in views),
+            before_bytes=choice.before_bytes,
+            after_bytes=choice.after_bytes,
+            kept={one.name: one.kept for one in candidates if one.kept},
+        )
+
+    async def collect_superseded(self, in_use: Collection[str]) -> None:
+        """Files of versions before an update go, but for models whose old version a worker still
+        uses (by ref). Raises DISK_…."""
+        if any(view.superseded and view.ref not in in_use for view in self.views):
+            await asyncio.to_thread(self._store.collect_superseded, in_use)
+            await self._read()
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _candidates(self, kept: Mapping[str, str]) -> list[Candidate]:
+        used_at = {view.name: view.used_at for view in self.views}
+        return [
+            Candidate(
+                name=one.name,
+                ref=one.ref,
+                files=self._store.own_files(one),
+                used_at=used_at.get(one.name, one.added_at),
+                kept=kept.get(one.name) or kept.get(one.ref) or ("pinned" if one.pinned else ""),
+            )
+            for one in self._store.all()
+        ]
+
+    def _tidy(self) -> None:
+        try:
+            self._store.settle()
+            leftovers.collect_partials(self._store)
+        except (RbeeError, OSError):
+            # A store that cannot be written to still serves; whoever writes is told.
+            return
+
+    async def _touch(self, name: str) -> None:
+        """It is loaded now."""
+        now = time.time()
+        used_at = {view.name: view.used_at for view in self.views}.get(name, now)
+        if now - used_at > _TOUCH_AGAIN_S:
+            await asyncio.to_thread(self._index.touch, name)
+            await self._read()
+            self._news.models_changed()
+
     def _unchanged(self, ref: str) -> Manifest | None:
         """The model, or None if its file has to be hashed first."""
         manifest = self._get(ref)
-        return None if self._store.needs_hash(manifest) else manifest
+        try:
+            return None if self._store.needs_hash(manifest) else manifest
+        except RbeeError as error:
+            if error.code != "MODEL_FILE_MISSING":
+                raise
+            return None
 
     def _get(self, ref: str) -> Manifest:
         manifest = self._store.get(ref)
@@ -87,9 +216,20 @@ class ModelRoom:
             raise RbeeError("MODEL_NOT_FOUND", model=ref, nearest=[])
         return manifest
 
+    async def _read(self) -> None:
+        self.views, known = await asyncio.to_thread(self._look)
+        if known.damage or known.problem:
+            self._news.index_trouble(known)
+
+    def _look(self) -> tuple[tuple[ModelView, ...], Known]:
+        manifests = self._store.all()
+        known = self._index.sync(manifests)
+        views = tuple(self._store.view(one, known.used_at[one.name]) for one in manifests)
+        return views, known
+
     async def _reload(self) -> None:
-        await self.load()
-        self._on_change()
+        await self._read()
+        self._news.models_changed()
 
 
 def _unseen(phase: str, done_bytes: int, total_bytes: int) -> None:

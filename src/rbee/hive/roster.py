@@ -116,6 +116,16 @@ class Roster:
         for key in [key for key in self._seats if key[0] == model and mode in ("", key[1])]:
             self._drop(key)
 
+    def renew(self, stale: Callable[[WorkerOwner], bool]) -> None:
+        """Another file stands for their model now, or it was damaged: such workers drain while new
+        ones start."""
+        for seats in tuple(self._seats.values()):
+            old = [owner for owner in seats.owners if stale(owner)]
+            for owner in () if self.closed else old:
+                seats.owners.remove(owner)
+                self._leave(owner)
+            self._fill(seats)
+
     def failed_lastingly(self, owner: WorkerOwner, problem: Problem) -> None:
         """It will not be started again by itself: whoever waits for the wish is told."""
         seats = self._seats.get(_key(owner.wish))

@@ -35,7 +35,7 @@ _DONE = {
 class Models(Protocol):
     """What the judge needs of the models room."""
 
-    async def verify(self, ref: str, progress: Progress) -> None:
+    async def verify(self, ref: str, progress: Progress) -> object:
         """Hash the file again. Raises MODEL_CORRUPTED, MODEL_FILE_MISSING, DISK_…"""
         ...
 

@@ -28,6 +28,7 @@ from rbee.hive.queen_link import QueenLink
 from rbee.hive.reports import Reports
 from rbee.hive.roster import Roster
 from rbee.hive.selftest_judge import Judge
+from rbee.hive.store_calls import StoreCalls
 from rbee.hive.wish_plan import Plan, needs_engine_facts, plan
 from rbee.hive.worker_folder import last_lines
 from rbee.hive.worker_ids import WorkerIds
@@ -70,7 +71,10 @@ class Hive:
         )
         self.reports = Reports(self.hive_id, self.link.say, log)
         self.calls = Calls(self.link.say, log)
-        self.models = ModelRoom(home, settings, self._models_changed)
+        self.store = StoreCalls(
+            self.calls, lambda: self.models, lambda: self.roster, self.link.say, log
+        )
+        self.models = ModelRoom(home, settings, self.store)
         self.selftests = Judge(
             Goldens(Path(settings.models_dir or home.models)),
             self.models,
@@ -90,6 +94,7 @@ class Hive:
         """Serve until told to leave; the exit code."""
         await self.models.load()
         self._adopt()
+        self.store.tidy()
         await self._lifelines.listen(self.lifeline, _LIFELINE_LINE_BYTES)
         ticking = asyncio.create_task(self._tick())
         linking = asyncio.create_task(self._link())
@@ -162,6 +167,7 @@ class Hive:
             ticks += 1
             with self._mistakes_logged():
                 self.roster.tick()
+                self.store.look()
                 if ticks % _MEASURE_TICKS == 0:
                     self._measure()
                 self._look_at_engine(quiet=ticks >= _QUIET_AFTER_TICKS)
@@ -240,26 +246,18 @@ class Hive:
 
     def _called(self, message: control.ToHive) -> None:
         match message:
-            case control.Pull(call=call, name=name):
-                self.calls.start(call, self._pull(call, name))
-            case control.Remove(call=call, ref=ref):
-                self.calls.start(call, self.models.remove(ref))
             case control.Logs(call=call, worker=worker, lines=lines):
                 self.calls.start(call, self._logs(worker, lines))
             case control.StopWorker(call=call, worker=worker):
                 self.calls.start(call, self._stop_worker(worker))
+            case _:
+                self.store.hear(message)
 
     def _welcome(self, wishes: tuple[ModelWish, ...]) -> None:
         for owner in self.roster.owners():
             # A queen says anew what runs where; what another one had running ended with her.
             owner.heard_busy(0)
         self.roster.welcome(wishes)
-
-    async def _pull(self, call: str, name: str) -> control.ModelView:
-        def progress(phase: str, done_bytes: int, total_bytes: int) -> None:
-            self.link.say(control.Progress(call, phase, done_bytes, total_bytes))
-
-        return await self.models.pull(name, progress)
 
     async def _logs(self, worker: str, lines: int) -> list[str]:
         safe = worker.isalnum()
@@ -326,6 +324,7 @@ class Hive:
     def finished(self, owner: WorkerOwner) -> None:
         self.roster.finished(owner)
         self.reports.gone(owner, owner.id, owner.problem)
+        self.store.tidy()
 
     def queen_listens(self) -> bool:
         return self.link.connected
@@ -337,10 +336,6 @@ class Hive:
 
     def _fingerprint(self, wish: ModelWish) -> object:
         return (self.models.identity(wish.ref), self.engine.fingerprint())
-
-    def _models_changed(self) -> None:
-        self.link.say(control.ModelsChanged(self.models.views))
-        self.roster.tick()
 
     def _engine_changed(self) -> None:
         self.link.say(control.EngineChanged(self.engine.engine, self.engine.devices))

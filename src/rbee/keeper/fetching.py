@@ -12,7 +12,12 @@ from rbee.errors import human_bytes
 from rbee.keeper.connection import Connection
 from rbee.keeper.render import Screen, duration, progress
 
-_PHASES = {"resolving": "looking it up", "verifying": "verifying", "unpacking": "unpacking"}
+_PHASES = {
+    "resolving": "looking it up",
+    "verifying": "verifying",
+    "repairing": "fetching what rotted",
+    "unpacking": "unpacking",
+}
 
 
 def is_path(model: str) -> bool:
@@ -34,24 +39,33 @@ def fetch(connection: Connection, model: str, screen: Screen) -> dict[str, Any]:
 
     Raises MODEL_NOT_FOUND, SOURCE_…, DISK_…, MODEL_CORRUPTED as rbee says.
     """
-    name = full_name(model)
+    body = {"name": full_name(model)}
+    return dict(follow(connection, "/rbee/models/pull", body, screen, model))
+
+
+def follow(
+    connection: Connection, path: str, body: Mapping[str, Any], screen: Screen, label: str
+) -> Any:
+    """What a long act on the store ends with; its progress is shown under `label`. Ctrl-C hangs
+    up, which stops it. Raises what rbee says."""
+    act = path.rsplit("/", 1)[-1]
     begun_at = time.monotonic()
     shown: dict[str, Any] = {"phase": "resolving", "done_bytes": 0, "total_bytes": 0}
 
     def draw() -> None:
         elapsed_s = time.monotonic() - begun_at
-        screen.live(f"pull {shown['phase']}", _words(model, shown, elapsed_s, bar=screen.terminal))
+        screen.live(f"{act} {shown['phase']}", _words(label, shown, elapsed_s, bar=screen.terminal))
 
-    lines = connection.lines("POST", "/rbee/models/pull", {"name": name}, on_tick=draw)
+    lines = connection.lines("POST", path, body, on_tick=draw)
     try:
         for line in lines:
             if "progress" in line:
                 shown = line["progress"]
-                screen.fact({"progress": shown, "model": model})
+                screen.fact({"progress": shown, "model": label})
                 draw()
             elif "done" in line:
                 screen.clear()
-                return dict(line["done"])
+                return line["done"]
     finally:
         lines.close()  # type: ignore[attr-defined]
     raise connection.lost(ValueError())

@@ -91,6 +91,16 @@ def count_flag(text: str) -> int:
     return int(text)
 
 
+def size_flag(text: str) -> int:
+    """`--keep 50GiB` in bytes."""
+    from rbee.wire.units import parse_size_bytes
+
+    try:
+        return parse_size_bytes(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text[:40]} {exc}") from exc
+
+
 def temperature_flag(text: str) -> float:
     """A finite number of at least 0."""
     try:

@@ -160,6 +160,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} m"
 
 
+def day(at: float) -> str:
+    """`2026-11-24 12:00`, in this place's time."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """Columns as wide as they must be; those in `right` end flush. Ends without a newline."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]

@@ -1,4 +1,4 @@
-"""`python -m rbee.models pull NAME | verify REF | remove REF`: the hive's niced child.
+"""`python -m rbee.models pull NAME | verify REF | import WHAT | outdated -`: the niced child.
 
 It writes JSON lines: `{"progress": …}` while it works, at the end `{"done": …}` or
 `{"error": …}`. It dies with the hive that started it.
@@ -19,7 +19,9 @@ from rbee.edge.dying import die_with_parent, give_way
 from rbee.edge.home import Home, default_home
 from rbee.errors import RbeeError
 from rbee.models.acquire import Acquire
-from rbee.models.manifest import Manifest
+from rbee.models.imports import imported
+from rbee.models.outdated import compared, in_catalogue
+from rbee.models.repair import repaired
 from rbee.models.store import Store
 from rbee.settings import Settings
 from rbee.wire.problem import to_problem
@@ -54,24 +56,26 @@ def main(arguments: list[str]) -> int:
     try:
         settings = load_settings(home)
         store = Store(Path(settings.models_dir or home.models))
-        manifest = _act(arguments, store, settings)
+        done = _act(arguments, store, settings)
     except RbeeError as error:
         say({"error": to_problem(error.report)})
         return 1
-    say({"done": store.view(manifest)})
+    say({"done": done})
     return 0
 
 
-def _act(arguments: list[str], store: Store, settings: Settings) -> Manifest:
-    act, name = arguments
+def _act(arguments: list[str], store: Store, settings: Settings) -> object:
+    act, what = arguments
     if act == "pull":
-        return Acquire(store, settings, _Teller()).pull(name)
-    if act == "remove":
-        return store.remove(name)
-    manifest = store.get(name)
+        return store.view(Acquire(store, settings, _Teller()).pull(what))
+    if act == "import":
+        return imported(store, what, _Teller())
+    if act == "outdated":
+        return compared(store, in_catalogue)
+    manifest = store.get(what)
     if manifest is None:
-        raise RbeeError("MODEL_NOT_FOUND", model=name[:200], nearest=[])
-    return store.verify(manifest, _Teller())
+        raise RbeeError("MODEL_NOT_FOUND", model=what[:200], nearest=[])
+    return repaired(store, settings, manifest, _Teller())
 
 
 if __name__ == "__main__":

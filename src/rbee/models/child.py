@@ -26,8 +26,14 @@ _LOOK_S = 0.02
 
 
 async def run(act: str, name: str, progress: Progress) -> ModelView:
-    """`pull`, `verify` or `remove` a model. Cancelling ends the child, which keeps nothing
-    half-made. Raises the child's error, or INTERNAL if it died without a word."""
+    """`ask` for an act that ends with the view of a model: `pull`."""
+    return msgspec.convert(await ask(act, name, progress), ModelView)
+
+
+async def ask(act: str, name: str, progress: Progress) -> object:
+    """Have an act of `models.__main__` done; gives what it said in the end. Cancelling ends the
+    child, which keeps nothing half-made. Raises the child's error, or INTERNAL if it died without a
+    word."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "rbee.models", act, name),
         stdin=asyncio.subprocess.DEVNULL,
@@ -40,24 +46,21 @@ async def run(act: str, name: str, progress: Progress) -> ModelView:
     assert process.stdout is not None
     try:
         async for line in process.stdout:
-            result = _heard(line, progress)
-            if result is not None:
-                return result
+            said: Mapping[str, Any] = msgspec.json.decode(line)
+            if "done" in said:
+                return said["done"]
+            _heard(said, progress)
     finally:
         await _end(process)
     problem = f"the work on {name[:200]} ended with code {process.returncode}"
     raise RbeeError("INTERNAL", problem=problem)
 
 
-def _heard(line: bytes, progress: Progress) -> ModelView | None:
-    said: Mapping[str, Any] = msgspec.json.decode(line)
-    if "progress" in said:
-        facts = said["progress"]
-        progress(facts["phase"], facts["done_bytes"], facts["total_bytes"])
-        return None
+def _heard(said: Mapping[str, Any], progress: Progress) -> None:
     if "error" in said:
         raise from_problem(msgspec.convert(said["error"], Problem))
-    return msgspec.convert(said["done"], ModelView)
+    facts = said["progress"]
+    progress(facts["phase"], facts["done_bytes"], facts["total_bytes"])
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

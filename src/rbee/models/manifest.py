@@ -47,6 +47,10 @@ class Manifest(msgspec.Struct, frozen=True):
     facts: Facts
     revision: str = ""
     """What the source calls this version (a commit, a release); empty: it has none."""
+    pinned: bool = False
+    """A person said that it is never pruned."""
+    superseded: tuple[str, ...] = ()
+    """Digests of files that this name stood for before; each goes when no worker uses it."""
 
 
 class _ManifestOne(msgspec.Struct, frozen=True):
@@ -86,13 +90,26 @@ def decode(data: bytes) -> Manifest:
     )
 
 
+def shape_of(data: bytes) -> int:
+    """The number of its shape; 0: it has none that can be read."""
+    try:
+        return msgspec.json.decode(data, type=_Schema).schema
+    except msgspec.DecodeError:
+        return 0
+
+
 class _Schema(msgspec.Struct):
     schema: int
 
 
 def digest_of_all(pieces: Sequence[Piece]) -> str:
     """What stands for a model of these files."""
-    if len(pieces) == 1:
-        return pieces[0].digest
-    listed = "".join(piece.digest + "\n" for piece in pieces)
+    return digest_of([piece.digest for piece in pieces])
+
+
+def digest_of(digests: Sequence[str]) -> str:
+    """What stands for a model whose files have these digests, in order."""
+    if len(digests) == 1:
+        return digests[0]
+    listed = "".join(digest + "\n" for digest in digests)
     return "sha256:" + hashlib.sha256(listed.encode()).hexdigest()

@@ -5,6 +5,8 @@
                            engine expects
     partials/KEY/          downloads that are under way or can be resumed (`models.partial`)
     manifests/NAME.json    what is known of a model: the truth, replaced whole or not at all
+    manifests/NAME.json.v1 the same in the shape of an earlier rbee, until this one started well
+    index.sqlite           last uses (`models.index`); it can be made again from the manifests
 
 A blob is put under its name only when its digest was computed and right. A file that was changed
 since (by inode, size, mtime or ctime) is hashed again before it is loaded.
@@ -12,8 +14,10 @@ since (by inode, size, mtime or ctime) is hashed again before it is loaded.
 
 from __future__ import annotations
 
+import glob
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -25,8 +29,13 @@ from rbee.edge.private_file import write_private
 from rbee.errors import RbeeError
 from rbee.models.gguf import Facts
 from rbee.models.hashing import Hashed, Progress, hash_file
-from rbee.models.manifest import SCHEMA, Manifest, Piece, decode, digest_of_all
+from rbee.models.manifest import SCHEMA, Manifest, Piece, decode, digest_of_all, shape_of
 from rbee.wire.control import ModelView
+
+
+def digests_of(manifest: Manifest) -> tuple[str, ...]:
+    """Of its files now, and of those that it stood for before."""
+    return (*(piece.digest for piece in manifest.files), *manifest.superseded)
 
 
 def piece_of(hashed: Hashed, verified: Identity, name: str = "") -> Piece:
@@ -55,18 +64,16 @@ class Store:
 
     def all(self) -> list[Manifest]:
         """Every stored model, by name; a manifest that cannot be read is passed over."""
-        found = []
-        for path in sorted(self._manifests.glob("*.json")):
-            try:
-                found.append(decode(path.read_bytes()))
-            except (OSError, msgspec.DecodeError):
-                continue
-        return found
+        return [one for path in self._manifest_paths() if (one := _read(path)) is not None]
+
+    def named(self) -> set[str]:
+        """Digests of all files that a readable manifest names, those of before an update too."""
+        return {digest for one in self.all() for digest in digests_of(one)}
 
     def views(self) -> tuple[ModelView, ...]:
         return tuple(self.view(manifest) for manifest in self.all())
 
-    def view(self, manifest: Manifest) -> ModelView:
+    def view(self, manifest: Manifest, used_at: float = 0.0) -> ModelView:
         """The model as the other rooms know it."""
         facts = manifest.facts
         return ModelView(
@@ -84,14 +91,18 @@ class Store:
             parameters=facts.parameters,
             quantisation=facts.quantisation,
             path=str(self.file(manifest)),
+            pinned=manifest.pinned,
+            used_at=used_at or manifest.added_at,
+            superseded=manifest.superseded,
         )
 
     def get(self, name_or_ref: str) -> Manifest | None:
         """The model of that public name or ref."""
-        for manifest in self.all():
-            if name_or_ref in (manifest.name, manifest.ref):
-                return manifest
-        return None
+        direct = _read(self._manifest_path(name_or_ref)) if len(name_or_ref) < 200 else None
+        if direct is not None and direct.name == name_or_ref:
+            return direct
+        found = (one for one in self.all() if name_or_ref in (one.name, one.ref))
+        return next(found, None)
 
     def blob(self, digest: str) -> Path:
         return self.blobs / digest.replace(":", "-")
@@ -113,7 +124,10 @@ class Store:
         digest_known: bool,
         revision: str = "",
     ) -> Manifest:
-        """Name blobs that are in place. Raises DISK_…"""
+        """Name blobs that are in place. The files that this name stood for before stay until
+        `collect_superseded`, for the workers that use them. Raises DISK_…"""
+        before = self.get(name)
+        digests = {piece.digest for piece in files}
         manifest = Manifest(
             schema=SCHEMA,
             name=name,
@@ -126,6 +140,10 @@ class Store:
             files=tuple(files),
             facts=facts,
             revision=revision,
+            pinned=before is not None and before.pinned,
+            superseded=tuple(one for one in digests_of(before) if one not in digests)
+            if before
+            else (),
         )
         try:
             self._link_split(manifest)
@@ -140,16 +158,49 @@ class Store:
         manifest = self.get(name_or_ref)
         if manifest is None:
             raise RbeeError("MODEL_NOT_FOUND", model=name_or_ref[:200], nearest=[])
+        path = self._manifest_path(manifest.name)
         try:
-            self._manifest_path(manifest.name).unlink(missing_ok=True)
-            named = {piece.digest for other in self.all() for piece in other.files}
-            for piece in manifest.files:
-                if piece.digest not in named:
-                    self.blob(piece.digest).unlink(missing_ok=True)
-            self._unlink_split(manifest)
+            for old in path.parent.glob(glob.escape(path.name) + ".v*"):
+                old.unlink()
+            path.unlink(missing_ok=True)
+            self._drop_blobs(digests_of(manifest))
+            self._sweep_splits()
         except OSError as exc:
             raise translated(exc, "write to", self.root) from exc
         return manifest
+
+    def collect_superseded(self, in_use: Collection[str]) -> list[str]:
+        """Remove the files of versions before the last update, but for models whose old version is
+        in use (by ref). Gives the digests that went. Raises DISK_…"""
+        gone: list[str] = []
+        for manifest in self.all():
+            if not manifest.superseded or manifest.ref in in_use:
+                continue
+            self.write(msgspec.structs.replace(manifest, superseded=()))
+            try:
+                gone += self._drop_blobs(manifest.superseded)
+                self._sweep_splits()
+            except OSError as exc:
+                raise translated(exc, "write to", self.root) from exc
+        return gone
+
+    def pin(self, name_or_ref: str, *, pinned: bool) -> Manifest:
+        """Have a model never pruned, or again. Raises MODEL_NOT_FOUND, DISK_…"""
+        manifest = self.get(name_or_ref)
+        if manifest is None:
+            raise RbeeError("MODEL_NOT_FOUND", model=name_or_ref[:200], nearest=[])
+        changed = msgspec.structs.replace(manifest, pinned=pinned)
+        self.write(changed)
+        return changed
+
+    def own_files(self, manifest: Manifest) -> dict[str, int]:
+        """Sizes by digest of the files that are the store's own: what removing it may free."""
+        found = {}
+        for digest in digests_of(manifest):
+            blob = self.blob(digest)
+            if blob.is_file() and not blob.is_symlink():
+                found[digest] = blob.stat().st_size
+        return found
 
     def needs_hash(self, manifest: Manifest) -> bool:
         """Whether a file changed since its digest was found right.
@@ -194,9 +245,26 @@ class Store:
         return good
 
     def write(self, manifest: Manifest) -> None:
-        """Replace what is known of a model. Raises DISK_…"""
+        """Replace what is known of a model; a manifest of an earlier shape is kept beside it, so
+        that an earlier rbee can be gone back to. Raises DISK_…"""
+        path = self._manifest_path(manifest.name)
         try:
-            write_private(self._manifest_path(manifest.name), msgspec.json.encode(manifest))
+            if path.exists() and (shape := shape_of(path.read_bytes())) not in (0, SCHEMA):
+                shutil.copyfile(path, path.with_name(f"{path.name}.v{shape}"))
+            write_private(path, msgspec.json.encode(manifest))
+        except OSError as exc:
+            raise translated(exc, "write to", self.root) from exc
+
+    def settle(self) -> None:
+        """A start went well: manifests of earlier shapes go, where the new one can be read; where
+        it cannot, the earlier one is put back. Raises DISK_…"""
+        try:
+            for old in sorted(self._manifests.glob("*.json.v*")):
+                path = old.with_suffix("")
+                if _read(path) is not None:
+                    old.unlink()
+                elif _read(old) is not None:
+                    old.replace(path)
         except OSError as exc:
             raise translated(exc, "write to", self.root) from exc
 
@@ -216,11 +284,32 @@ class Store:
             link.unlink(missing_ok=True)
             link.symlink_to(self.blob(piece.digest))
 
-    def _unlink_split(self, manifest: Manifest) -> None:
-        folder = self._split(manifest)
-        if len(manifest.files) == 1 or any(one.digest == manifest.digest for one in self.all()):
-            return
-        for piece in manifest.files:
-            (folder / piece.name).unlink(missing_ok=True)
-        if folder.is_dir():
-            folder.rmdir()
+    def _drop_blobs(self, digests: Iterable[str]) -> list[str]:
+        """Those that nobody names any more; a manifest that cannot be read, or is of a newer rbee,
+        keeps what stands in it."""
+        unread = b"".join(path.read_bytes() for path in self._manifest_paths() if not _read(path))
+        named = self.named()
+        gone = [one for one in digests if one not in named and one.encode() not in unread]
+        for digest in gone:
+            self.blob(digest).unlink(missing_ok=True)
+        return gone
+
+    def _sweep_splits(self) -> None:
+        """Folders of links go when their files are gone."""
+        for folder in self._splits.glob("*"):
+            links = list(folder.iterdir())
+            if not any(link.exists() for link in links):
+                for link in links:
+                    link.unlink()
+                folder.rmdir()
+
+    def _manifest_paths(self) -> list[Path]:
+        return sorted(self._manifests.glob("*.json"))
+
+
+def _read(path: Path) -> Manifest | None:
+    """None: there is none that this rbee can read."""
+    try:
+        return decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None

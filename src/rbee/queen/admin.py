@@ -1,4 +1,4 @@
-"""Acts of administration: pull, serve, stop, remove, logs, events, shutdown.
+"""Acts of administration: serve, stop, logs, events, shutdown; of the store: `store_admin`.
 
 Open on the admin socket only (0600: this user). Long acts answer with JSON lines: progress, then
 `done` or `error`.
@@ -49,58 +49,13 @@ class _StopAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     all: bool = False
 
 
-class _NameAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-
-
 class _ShutdownAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_s: float | None = None
 
 
-async def pull(visit: Visit) -> None:
-    """Have a model in the store; a hang-up stops the fetching."""
-    ask = _parse(visit, _NameAsk)
-    news: asyncio.Queue[control.Progress] = asyncio.Queue(maxsize=64)
-
-    def heard(progress: control.Progress) -> None:
-        if news.full():
-            news.get_nowait()
-        news.put_nowait(progress)
-
-    call = asyncio.ensure_future(
-        visit.core.link.call(lambda id_: control.Pull(id_, ask.name), on_progress=heard)
-    )
-
-    async def lines() -> AsyncIterator[dict[str, Any]]:
-        while not call.done() or not news.empty():
-            waiting = asyncio.ensure_future(news.get())
-            await asyncio.wait({call, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                said = structs.asdict(waiting.result())
-                said.pop("call")
-                yield {"progress": said}
-            waiting.cancel()
-        yield {"done": call.result()}
-
-    try:
-        await _tell(visit, lines())
-    finally:
-        call.cancel()
-
-
-async def remove(visit: Visit) -> None:
-    """Remove a stored model; its workers are stopped first."""
-    ask = _parse(visit, _NameAsk)
-    core = visit.core
-    served = core.models.find(ask.name, core.roster.models)
-    await _stop_models(visit, [served.name])
-    await core.link.call(lambda id_: control.Remove(id_, served.ref))
-    visit.answer.whole(200, encode({"removed": served.ref}))
-
-
 async def serve(visit: Visit) -> None:
     """A lasting wish; with `wait` it answers when all replicas are ready, or with the cause."""
-    ask = _parse(visit, _ServeAsk)
+    ask = parsed(visit, _ServeAsk)
     if ask.replicas is not None and not 1 <= ask.replicas <= _MAX_REPLICAS:
         problem = f"replicas must be between 1 and {_MAX_REPLICAS}"
         raise RbeeError("INVALID_REQUEST", problem=problem, param="replicas")
@@ -116,14 +71,14 @@ async def serve(visit: Visit) -> None:
     changed = core.watch()
     try:
         core.serve(wish)
-        await _tell(visit, _serving(visit, wish, changed, wait=ask.wait))
+        await tell(visit, _serving(visit, wish, changed, wait=ask.wait))
     finally:
         core.unwatch(changed)
 
 
 async def stop(visit: Visit) -> None:
     """End a wish and drain its workers, or stop one worker at once."""
-    ask = _parse(visit, _StopAsk)
+    ask = parsed(visit, _StopAsk)
     core = visit.core
     if ask.worker:
         if ask.worker not in core.roster.workers:
@@ -138,7 +93,7 @@ async def stop(visit: Visit) -> None:
         models = [core.models.find(ask.model, core.roster.models).name]
     else:
         raise RbeeError("INVALID_REQUEST", problem="Name a model, a worker, or all")
-    visit.answer.whole(200, encode({"stopped": await _stop_models(visit, models)}))
+    visit.answer.whole(200, encode({"stopped": await stop_models(visit, models)}))
 
 
 async def worker_logs(visit: Visit) -> None:
@@ -168,19 +123,19 @@ async def events(visit: Visit) -> None:
                 yield structs.asdict(happened)
 
     try:
-        await _tell(visit, lines())
+        await tell(visit, lines())
     finally:
         core.events.unfollow(queue)
 
 
 async def shutdown(visit: Visit) -> None:
     """Drain, end everything, go."""
-    ask = _parse(visit, _ShutdownAsk)
+    ask = parsed(visit, _ShutdownAsk)
     visit.answer.whole(202, b'{"status":"stopping"}')
     visit.core.shut_down(ask.drain_s)
 
 
-async def _tell(visit: Visit, lines: AsyncIterator[dict[str, Any]]) -> None:
+async def tell(visit: Visit, lines: AsyncIterator[dict[str, Any]]) -> None:
     """JSON lines as they come; an error before the first keeps its true status."""
     exchange = visit.exchange
     begun = False
@@ -249,7 +204,8 @@ def _shown(visit: Visit, lane: LaneKey) -> list[dict[str, Any]]:
     ]
 
 
-async def _stop_models(visit: Visit, models: list[str]) -> list[str]:
+async def stop_models(visit: Visit, models: list[str]) -> list[str]:
+    """Drain all workers of these models; gives their ids once they are gone."""
     core = visit.core
     stopped = [one.id for one in core.roster.workers.values() if one.model in models]
     changed = core.watch()
@@ -276,7 +232,8 @@ def _how(how: ModelSettings, ask: _ServeAsk, name: str) -> ModelSettings:
     return replace(how, name=name, keep_alive_s=keep_alive_s, trust=ask.trust, **said)
 
 
-def _parse(visit: Visit, kind: type[_AskT]) -> _AskT:
+def parsed(visit: Visit, kind: type[_AskT]) -> _AskT:
+    """The body as that shape. Raises INVALID_REQUEST."""
     value = parse_object(
         visit.exchange.request.body or b"{}", nesting=visit.core.settings.bounds.nesting
     )

@@ -152,16 +152,26 @@ class _Waiting:
     async def lease(self, tried: list[str]) -> Lease:
         core, task = self._core, self._task
         core.ensure(task.served, task.lane)
-        ticket = core.lanes.enter(task.lane, loading_slots=task.served.slots, tried=tuple(tried))
+        ticket = core.lanes.enter(
+            task.lane, loading_slots=task.served.slots, tried=(*tried, *self._others())
+        )
         try:
             while not ticket.lease.done():
                 await asyncio.wait({ticket.lease}, timeout=_LOOK_EVERY_S)
                 if not ticket.lease.done():
                     self._check(ticket)
-            return ticket.lease.result()
+            lease = ticket.lease.result()
+            task.served.check(lease.worker.digest)
+            return lease
         except BaseException:
             core.lanes.leave(ticket)
             raise
+
+    def _others(self) -> list[str]:
+        """Workers of another version than the one that was asked for."""
+        pin = self._task.served.pin
+        serving = self._core.roster.serving(self._task.lane)
+        return [one.id for one in serving if pin and one.digest != pin]
 
     def _check(self, ticket: Ticket) -> None:
         core, call = self._core, self._task.call

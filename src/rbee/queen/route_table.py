@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rbee.queen import admin, inference, listing
+from rbee.queen import admin, inference, listing, store_admin
 from rbee.queen.answer import Dialect
 from rbee.queen.routes import Handler, Route
 
@@ -43,8 +43,14 @@ ROUTES: dict[str, Route] = {
     "/rbee/status": _get(listing.rbee_status),
     "/rbee/ps": _get(listing.rbee_ps),
     "/rbee/models": _get(listing.rbee_models),
-    "/rbee/models/pull": _admin("POST", admin.pull),
-    "/rbee/models/remove": _admin("POST", admin.remove),
+    "/rbee/models/pull": _admin("POST", store_admin.pull),
+    "/rbee/models/verify": _admin("POST", store_admin.verify),
+    "/rbee/models/import": _admin("POST", store_admin.import_from),
+    "/rbee/models/remove": _admin("POST", store_admin.remove),
+    "/rbee/models/pin": _admin("POST", store_admin.pin),
+    "/rbee/models/prune": _admin("POST", store_admin.prune),
+    "/rbee/models/outdated": _admin("GET", store_admin.outdated),
+    "/rbee/models/stock": _admin("GET", store_admin.stock),
     "/rbee/serve": _admin("POST", admin.serve),
     "/rbee/stop": _admin("POST", admin.stop),
     "/rbee/workers/": _admin("GET", admin.worker_logs),

@@ -25,12 +25,21 @@ class Served:
     how: ModelSettings
     stored: ModelView | None
     """None: declared, and to be fetched before its first load."""
+    pin: str = ""
+    """The digest that was asked for (`NAME@sha256:…`): nothing else answers; empty: any."""
 
     @property
     def context_tokens(self) -> int:
         """The context it is or will be served with, per slot."""
         trained = self.stored.context_train_tokens if self.stored else 0
         return self.how.ctx or min(trained or AUTO_CTX, AUTO_CTX)
+
+    def check(self, digest: str) -> None:
+        """Raises MODEL_VERSION_MISMATCH if this is not the digest that was asked for."""
+        if self.pin and digest != self.pin:
+            raise RbeeError(
+                "MODEL_VERSION_MISMATCH", model=self.name, wanted=self.pin[:80], found=digest
+            )
 
     @property
     def slots(self) -> int:
@@ -68,10 +77,12 @@ class ServedModels:
         shown: set[str] = set()
         for block in self._settings.models.values():
             source = block.source[0] if block.source else block.name
-            view = next((by_ref[one] for one in (*block.source, block.name) if one in by_ref), None)
+            pins = dict(_split_pin(one) for one in block.source)
+            view = next((by_ref[one] for one in (*pins, block.name) if one in by_ref), None)
             how = self.overrides.get(block.name, block)
             shown |= {block.name, view.ref if view else source}
-            yield Served(block.name, view.ref if view else source, how, view)
+            pin = next(filter(None, pins.values()), "")
+            yield Served(block.name, view.ref if view else source, how, view, pin)
         for view in stored:
             if view.name in shown or (view.ref in shown and view.name not in self.overrides):
                 continue
@@ -95,7 +106,19 @@ class ServedModels:
         )
 
     def find(self, name: str, stored: tuple[ModelView, ...]) -> Served:
-        """The model of that name or alias. Raises MODEL_NOT_FOUND with the nearest names."""
+        """The model of that name or alias, which may end in `@sha256:…`. Raises MODEL_NOT_FOUND
+        with the nearest names, MODEL_VERSION_MISMATCH if another version is stored than the one
+        that the request or the TOML pins."""
+        plain, pin = _split_pin(name)
+        served = self.any_version(plain, stored)
+        for one in (served, replace(served, pin=pin) if pin else served):
+            if one.stored is not None:
+                one.check(one.stored.digest)
+        return replace(served, pin=pin or served.pin)
+
+    def any_version(self, name: str, stored: tuple[ModelView, ...]) -> Served:
+        """The model of that name or alias, whatever version of it is stored: for acts on the store.
+        Raises MODEL_NOT_FOUND with the nearest names."""
         known: list[str] = []
         for served in self.all(stored):
             if name in (served.name, *served.how.aliases):
@@ -113,6 +136,12 @@ class ServedModels:
         """The name of the model if there is just one: routes that name none mean it."""
         names = [served.name for served in self.all(stored)]
         return names[0] if len(names) == 1 else None
+
+
+def _split_pin(name: str) -> tuple[str, str]:
+    """`NAME@sha256:HEX` → the name and `sha256:HEX`; without a pin the second is empty."""
+    plain, at, digits = name.partition("@sha256:")
+    return plain, f"sha256:{digits}" if at else ""
 
 
 def listing(served: Served) -> Iterator[dict[str, Any]]:

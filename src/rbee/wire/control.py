@@ -13,6 +13,13 @@ from typing import Any
 
 import msgspec
 
+from rbee.wire.store_calls import Import as Import
+from rbee.wire.store_calls import Outdated as Outdated
+from rbee.wire.store_calls import Pin as Pin
+from rbee.wire.store_calls import Prune as Prune
+from rbee.wire.store_calls import TakeStock as TakeStock
+from rbee.wire.store_calls import Verify as Verify
+
 
 class Device(msgspec.Struct, frozen=True):
     """One device of a machine. `usable` is false when the engine has no backend for it."""
@@ -125,6 +132,12 @@ class ModelView(msgspec.Struct, frozen=True):
     quantisation: str = ""
     path: str = ""
     """For the keeper's screens only; never over HTTP on the network address."""
+    pinned: bool = False
+    """It is never pruned."""
+    used_at: float = 0.0
+    """When it was loaded last; never: when it was added."""
+    superseded: tuple[str, ...] = ()
+    """Digests of versions before an update that workers may still use."""
 
 
 # --- hive to queen ---------------------------------------------------------------------------
@@ -180,7 +193,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
     call: str
     phase: str
-    """`resolving`, `fetching`, `verifying`, `unpacking`."""
+    """`resolving`, `fetching`, `verifying`, `repairing`, `unpacking`."""
     done_bytes: int
     total_bytes: int
 
@@ -318,6 +331,12 @@ ToHive = (
     | StopWorker
     | Pull
     | Remove
+    | Verify
+    | TakeStock
+    | Pin
+    | Prune
+    | Import
+    | Outdated
     | Logs
     | CancelCall
     | Ping

@@ -65,3 +65,10 @@ def large(target: Path, size_bytes: int) -> Path:
         file.write(head)
         file.truncate(size_bytes)
     return target
+
+
+def marked(path: Path, number: int) -> None:
+    """Another model: one byte among the last weights is that number."""
+    with path.open("r+b") as file:
+        file.seek(-100, 2)
+        file.write(bytes([number]))

@@ -1,33 +1,53 @@
-"""`rbee models`: list, pull, show, rm."""
+"""`rbee models`: list, pull, show, rm; what looks after the store is in `models_store`."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rbee.errors import RbeeError, human_bytes
 from rbee.keeper.asking import Asker
+from rbee.keeper.commands import models_store
 from rbee.keeper.connection import Connection, checked
 from rbee.keeper.exits import INTERRUPTED
 from rbee.keeper.fetching import described, fetch, full_name
 from rbee.keeper.parsing import Parser, verbs
-from rbee.keeper.render import Screen, put, table
+from rbee.keeper.render import Screen, day, put, table
 
 
 def run(command: str, arguments: Sequence[str]) -> int:
-    does = {"list": _list, "pull": _pull, "show": _show, "rm": _remove}
+    does = {
+        "list": _list,
+        "pull": _pull,
+        "show": _show,
+        "rm": _remove,
+        "verify": models_store.verify,
+        "import": models_store.import_from,
+        "prune": models_store.prune,
+        "pin": models_store.pin,
+        "unpin": models_store.unpin,
+    }
     verb, rest = verbs(command, arguments, does)
     return does[verb](rest)
 
 
 def _list(arguments: Sequence[str]) -> int:
-    asked = Parser("models list", "Models that are stored here.").parse(arguments)
-    found = checked(asked.url).get("/rbee/models")["models"]
+    parser = Parser("models list", "Models that are stored here.")
+    parser.add_argument("--outdated", action="store_true", help="ask the sources for newer ones")
+    asked = parser.parse(arguments)
+    connection = checked(asked.url)
+    if asked.outdated:
+        return models_store.tell_outdated(connection, json=asked.json)
+    found = connection.get("/rbee/models")["models"]
+    stock = connection.get("/rbee/models/stock") if connection.local else {}
     if asked.json:
         for one in found:
             put(one)
+        for kind in ("unnamed", "partials"):
+            for one in stock.get(kind, ()):
+                put({kind.removesuffix("s"): one})
         return 0
     rows = [
         [
@@ -35,14 +55,26 @@ def _list(arguments: Sequence[str]) -> int:
             human_bytes(one["size_bytes"]),
             one["quantisation"] or "–",
             str(one["context_train_tokens"] or "–"),
-            _day(one["added_at"]),
-            one["source"],
+            day(one["used_at"]),
+            one["source"] + (" (pinned)" if one["pinned"] else ""),
         ]
         for one in found
     ]
-    head = ("NAME", "SIZE", "QUANT", "CTX", "ADDED", "SOURCE")
+    head = ("NAME", "SIZE", "QUANT", "CTX", "USED", "SOURCE")
     print(table(head, rows, right=(1, 3)) if rows else "No model is stored: rbee models pull NAME")
+    for line in _beside(stock):
+        print(line)
     return 0
+
+
+def _beside(stock: Mapping[str, Any]) -> Iterator[str]:
+    """Files that no model names, and downloads that can be resumed."""
+    for one in stock.get("unnamed", ()):
+        blob = one["name"].replace(":", "-", 1)
+        yield f"(unnamed {blob})  {human_bytes(one['size_bytes'])}  rbee models rm {one['name']}"
+    for one in stock.get("partials", ()):
+        kept = "under way" if one["busy"] else "kept for 7 days, the same pull goes on from there"
+        yield f"(partial {one['name'][:24]})  {human_bytes(one['size_bytes'])}  {kept}"
 
 
 def _pull(arguments: Sequence[str]) -> int:
@@ -86,7 +118,9 @@ def _show(arguments: Sequence[str]) -> int:
         "source": view["source"],
         "known as": view["ref"],
         "file": view.get("path", ""),
-        "added": _day(view["added_at"]),
+        "added": day(view["added_at"]),
+        "last used": day(view["used_at"]),
+        "pinned": "yes, never pruned" if view["pinned"] else "",
     }
     for name, value in told.items():
         if value:
@@ -120,7 +154,3 @@ def _find(connection: Connection, model: str) -> Mapping[str, Any]:
     names = [view["name"] for view in found]
     near = difflib.get_close_matches(model, names, n=3, cutoff=0.3)
     raise RbeeError("MODEL_NOT_FOUND", model=model[:200], nearest=near)
-
-
-def _day(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

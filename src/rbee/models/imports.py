@@ -1,0 +1,238 @@
+"""Models that other programs hold already, linked instead of fetched: no second copy.
+
+Their caches are read, never written to. A link may dangle when its owner removes the file; the
+owner may also rewrite it, so it is a symbolic link, and its identity is looked at before each load.
+Where a cache names the digest of a file, the file must have it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rbee.edge.disk import identity, translated
+from rbee.errors import RbeeError
+from rbee.models import gguf, names
+from rbee.models.hashing import Progress, hash_file
+from rbee.models.store import Store, piece_of
+from rbee.wire.problem import to_problem
+from rbee.wire.stored import Imported
+
+_OLLAMA_MODEL = "application/vnd.ollama.image.model"
+_PROJECTOR = "clip"
+"""Architecture of the files that vision models have beside them (`mmproj-…`)."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MANIFEST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A model file in somebody's cache."""
+
+    path: Path
+    name: str
+    """The public name that it gets if no other model has it."""
+    digest: str = ""
+    """`sha256:…` as that cache names it; empty: it does not."""
+    problem: str = ""
+    """Why it is none of which a model can be made."""
+
+
+def imported(store: Store, what: str, progress: Progress) -> tuple[Imported, ...]:
+    """Link all that `what` holds: `ollama`, `huggingface`, `lmstudio`, each with `=FOLDER` if it is
+    not where it is by default; or an absolute path of a file or folder. A bad file is told with its
+    cause, and the others go on.
+
+    Raises MODEL_FILE_MISSING if there is no such cache or path, DISK_… if the store cannot be
+    written to.
+    """
+    kind, _, folder = what.partition("=")
+    find = _FINDERS.get(kind, _folder)
+    root = Path(folder or cache_root(kind)) if kind in _FINDERS else Path(what)
+    if not root.is_absolute() or not root.exists():
+        raise RbeeError("MODEL_FILE_MISSING", model=kind[:200], path=str(root))
+    store.prepare()
+    try:
+        held = list(find(root))
+    except OSError as exc:
+        raise translated(exc, "read", root) from exc
+    return tuple(_one(store, one, progress) for one in held)
+
+
+def _one(store: Store, held: Held, progress: Progress) -> Imported:
+    try:
+        return _link(store, held, progress)
+    except RbeeError as error:
+        if error.code in ("DISK_FULL", "DISK_READ_ONLY"):
+            raise
+        return Imported(
+            str(held.path), held.name, outcome="refused", problem=to_problem(error.report)
+        )
+
+
+def _link(store: Store, held: Held, progress: Progress) -> Imported:
+    """Raises MODEL_CORRUPTED, MODEL_UNSUPPORTED, MODEL_FILE_MISSING, DISK_…."""
+    path = held.path
+    if held.problem:
+        raise RbeeError("MODEL_CORRUPTED", model=held.name, problem=held.problem)
+    ref = names.File(str(path)).ref
+    if (known := _here(store, ref)) is not None:
+        return known
+    try:
+        before = identity(path)
+        facts = gguf.read_facts(path, model=held.name)
+        hashed = hash_file(path, before.size_bytes, progress)
+    except FileNotFoundError as exc:
+        raise RbeeError("MODEL_FILE_MISSING", model=held.name, path=str(path)) from exc
+    except OSError as exc:
+        raise translated(exc, "read", path) from exc
+    if held.digest and hashed.digest != held.digest:
+        raise RbeeError(
+            "MODEL_CORRUPTED",
+            model=held.name,
+            problem="its sha256 is not the one that it is filed under",
+            expected=held.digest,
+            actual=hashed.digest,
+        )
+    if facts.architecture == _PROJECTOR:
+        problem = "it lets another model see images, and is none itself"
+        raise RbeeError("MODEL_UNSUPPORTED", model=held.name, problem=problem)
+    for one in store.all():
+        if one.digest == hashed.digest and store.blob(one.digest).exists():
+            return Imported(str(path), one.name, "here", one.size_bytes, bool(held.digest))
+    blob = store.blob(hashed.digest)
+    try:
+        blob.unlink(missing_ok=True)
+        blob.symlink_to(path)
+    except OSError as exc:
+        raise translated(exc, "write to", blob) from exc
+    manifest = store.put(
+        name=free_name(store, held.name, ref),
+        ref=ref,
+        sources=[ref],
+        files=[piece_of(hashed, before)],
+        facts=facts,
+        digest_known=bool(held.digest),
+    )
+    return Imported(str(path), manifest.name, "linked", manifest.size_bytes, manifest.digest_known)
+
+
+def _here(store: Store, ref: str) -> Imported | None:
+    """What an earlier import linked, if the file is what it was then: it is not read again."""
+    manifest = store.get(ref)
+    try:
+        if manifest is None or store.needs_hash(manifest):
+            return None
+    except RbeeError:
+        return None
+    path = str(store.blob(manifest.digest).resolve())
+    return Imported(path, manifest.name, "here", manifest.size_bytes, manifest.digest_known)
+
+
+def free_name(store: Store, name: str, ref: str) -> str:
+    """A public name that no other model has: `tiny`, `tiny-2`, …"""
+    number, free = 2, name
+    while (other := store.get(free)) is not None and other.ref != ref:
+        free = f"{name}-{number}"
+        number += 1
+    return free
+
+
+def _ollama(root: Path) -> Iterator[Held]:
+    """manifests/HOST/NAMESPACE/NAME/TAG, each a list of layers; blobs/sha256-…"""
+    for path in sorted((root / "manifests").rglob("*")):
+        if not path.is_file():
+            continue
+        *_, name, tag = path.parts
+        public = _public(f"{name}:{tag}")
+        digest = _ollama_layer(path)
+        if not digest:
+            yield Held(path, public, problem="its manifest names no model file")
+            continue
+        yield Held(root / "blobs" / f"sha256-{digest}", public, f"sha256:{digest}")
+
+
+def _ollama_layer(path: Path) -> str:
+    """The hex digest of the layer that is the model; empty: there is none."""
+    if path.stat().st_size > _MANIFEST_BYTES:
+        return ""
+    try:
+        said: Any = msgspec.json.decode(path.read_bytes())
+        layers = said["layers"]
+        found = [one["digest"] for one in layers if one.get("mediaType") == _OLLAMA_MODEL]
+        digest = str(found[0]).removeprefix("sha256:")
+    except (msgspec.DecodeError, KeyError, IndexError, TypeError, AttributeError):
+        return ""
+    return digest if _SHA256.fullmatch(digest) else ""
+
+
+def _huggingface(root: Path) -> Iterator[Held]:
+    """models--ORG--REPO/snapshots/REVISION/FILE, a link to blobs/NAME; of a large file NAME is its
+    sha256."""
+    seen: set[Path] = set()
+    for path in sorted(root.glob("models--*/snapshots/*/**/*.gguf")):
+        blob = path.resolve()
+        if blob in seen or _is_later_part(path):
+            continue
+        seen.add(blob)
+        digest = f"sha256:{blob.name}" if _SHA256.fullmatch(blob.name) else ""
+        yield Held(blob, names.stem(path.name), digest, _split_problem(path))
+
+
+def _folder(root: Path) -> Iterator[Held]:
+    """Every *.gguf below a folder (LM Studio: ORG/REPO/FILE), or one file."""
+    found = [root] if root.is_file() else sorted(root.rglob("*.gguf"))
+    for path in found:
+        if not _is_later_part(path):
+            yield Held(path.resolve(), names.stem(path.name), problem=_split_problem(path))
+
+
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+
+
+def _is_later_part(path: Path) -> bool:
+    found = _PART.search(path.name)
+    return found is not None and int(found[1]) > 1
+
+
+def _split_problem(path: Path) -> str:
+    """A model in several files has no single one that could be linked."""
+    found = _PART.search(path.name)
+    several = found is not None and int(found[2]) > 1
+    return "it is one part of several: pull it from its source" if several else ""
+
+
+def _public(name: str) -> str:
+    """A name of Ollama's as ours; they allow the same letters."""
+    return re.sub(r"[^A-Za-z0-9._:-]", "-", name)
+
+
+_FINDERS: dict[str, Callable[[Path], Iterator[Held]]] = {
+    "ollama": _ollama,
+    "huggingface": _huggingface,
+    "lmstudio": _folder,
+}
+CACHES = tuple(_FINDERS)
+
+
+def cache_root(kind: str) -> str:
+    """Where that program keeps its models, as its own variables say; empty: it is none of
+    CACHES."""
+    home = Path.home()
+    if kind == "ollama":
+        return os.environ.get("OLLAMA_MODELS") or str(home / ".ollama" / "models")
+    if kind == "lmstudio":
+        now, before = home / ".lmstudio" / "models", home / ".cache" / "lm-studio" / "models"
+        return str(before if before.exists() and not now.exists() else now)
+    if kind == "huggingface":
+        named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+        cache = os.environ.get("XDG_CACHE_HOME") or str(home / ".cache")
+        base = os.environ.get("HF_HOME") or f"{cache}/huggingface"
+        return named or f"{base}/hub"
+    return ""
