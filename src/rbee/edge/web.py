@@ -89,6 +89,8 @@ class Web:
 
     def __init__(self, model: str, timing: Timing) -> None:
         self.model = model
+        self.stall_s = timing.download_stall_s
+        """What a person set as the longest silence, for those who ask by other means."""
         self._connect_s = timing.connect_web_s
         self._lock = threading.Lock()
         self._pools: dict[str, urllib3.PoolManager] = {}

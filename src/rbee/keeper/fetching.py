@@ -19,11 +19,13 @@ _PHASES = {
     "unpacking": "unpacking",
 }
 
+_OF_SOURCES = ("hf:", "ollama:", "pypi:")
+
 
 def is_path(model: str) -> bool:
     """Whether a person means a file: `./x.gguf`, `~/x.gguf`, `/x/y.gguf`, `x.gguf`."""
     return model.startswith(("/", "./", "../", "~")) or (
-        model.endswith(".gguf") and "://" not in model and not model.startswith("pypi:")
+        model.endswith(".gguf") and "://" not in model and not model.startswith(_OF_SOURCES)
     )
 
 

@@ -21,8 +21,8 @@ ROWS = (
         exit=2,
         retry=Retry.NEVER,
         says="{model} is not a model name: {problem}.",
-        do="Names look like smollm2:135m, pypi:DIST==VERSION:PATH, file:///PATH, or a path to a "
-        ".gguf file.",
+        do="Names look like smollm2:135m, hf:ORG/REPO:Q4_K_M, ollama:NAME:TAG, https://HOST/FILE, "
+        "pypi:DIST==VERSION:PATH, file:///PATH, or a path to a .gguf file.",
         means="Nothing was loaded.",
         facts=("model", "problem"),
     ),
