@@ -113,7 +113,7 @@ def _link(store: Store, held: Held, progress: Progress) -> Imported:
     except OSError as exc:
         raise translated(exc, "write to", blob) from exc
     manifest = store.put(
-        name=free_name(store, held.name, ref),
+        name=store.free_name(held.name, ref),
         ref=ref,
         sources=[ref],
         files=[piece_of(hashed, before)],
@@ -133,15 +133,6 @@ def _here(store: Store, ref: str) -> Imported | None:
         return None
     path = str(store.blob(manifest.digest).resolve())
     return Imported(path, manifest.name, "here", manifest.size_bytes, manifest.digest_known)
-
-
-def free_name(store: Store, name: str, ref: str) -> str:
-    """A public name that no other model has: `tiny`, `tiny-2`, …"""
-    number, free = 2, name
-    while (other := store.get(free)) is not None and other.ref != ref:
-        free = f"{name}-{number}"
-        number += 1
-    return free
 
 
 def _ollama(root: Path) -> Iterator[Held]:

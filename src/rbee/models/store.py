@@ -104,6 +104,14 @@ class Store:
         found = (one for one in self.all() if name_or_ref in (one.name, one.ref))
         return next(found, None)
 
+    def free_name(self, name: str, ref: str) -> str:
+        """A public name that no other model has: `tiny`, `tiny-2`, …"""
+        number, free = 2, name
+        while (other := self.get(free)) is not None and other.ref != ref:
+            free = f"{name}-{number}"
+            number += 1
+        return free
+
     def blob(self, digest: str) -> Path:
         return self.blobs / digest.replace(":", "-")
 
