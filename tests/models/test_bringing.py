@@ -50,7 +50,7 @@ def acquire(root: Path, *sources: str, trouble=untroubled) -> Acquire:
     settings = Settings(
         home=str(root),
         limits=Limits(disk_reserve_bytes=0),
-        timing=Timing(download_stall_s=1.0),
+        timing=Timing(download_stall_s=15.0),
         models=blocks,
     )
     return Acquire(Store(root), settings, quiet, trouble)
