@@ -76,8 +76,10 @@ class Reply:
         with suppress(*_FAILURES):
             if left is None or left > _DRAINED_BYTES:
                 self._response.close()
-            elif left:
-                self._response.read(left)
+            else:
+                # Also of a body without a byte: http.client takes an answer as over once its end
+                # was read, and until then asks nothing more on the connection.
+                self._response.read()
             self._response.release_conn()
 
 
