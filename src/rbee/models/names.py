@@ -209,10 +209,10 @@ def _hf(text: str, bare: str) -> Hf:
     repo, colon, choice = rest.partition(":")
     if _REPO.fullmatch(repo) is None or ".." in repo or "--" in repo:
         raise _invalid(text, "hf:ORG/REPO, hf:ORG/REPO:QUANT or hf:ORG/REPO:FILE.gguf is meant")
-    if at and (_REVISION.fullmatch(revision) is None or not _is_inside(revision)):
+    if at and (_REVISION.fullmatch(revision) is None or not is_inside(revision)):
         raise _invalid(text, "what follows the @ is no commit, tag or branch")
     if choice.lower().endswith(".gguf"):
-        if _FILE.fullmatch(choice) is None or not _is_inside(choice):
+        if _FILE.fullmatch(choice) is None or not is_inside(choice):
             raise _invalid(text, "the file must be a path inside the repository, and hold no ..")
         return Hf(repo, file=choice, revision=revision)
     if colon and _QUANT.fullmatch(choice) is None:
@@ -285,7 +285,7 @@ def _is_host(host: str) -> bool:
     )
 
 
-def _is_inside(path: str) -> bool:
+def is_inside(path: str) -> bool:
     """Whether a path of a source stays where it begins."""
     return not any(part in ("", ".", "..") for part in path.split("/"))
 

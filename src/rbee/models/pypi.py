@@ -23,18 +23,17 @@ from rbee.models.names import Wheel
 _LOOK_EVERY_S = 0.2
 TRIES = 3
 """pip asks again itself where no connection comes about, but not where an answer was cut."""
-_MISSING = ("No matching distribution", "Could not find a version", "from versions: none")
 _SKIPPED = re.compile(r"Could not fetch URL \S+: (.*) - skipping")
-_HTTP_ERROR = re.compile(r"ERROR: (?:HTTP error )?([45][0-9][0-9] )")
+_ERROR = re.compile(r" ERROR: (?:HTTP error )?(.*)")
+_URL = re.compile(r"\S+://\S+")
 _CUT = re.compile(r"Connection broken|IncompleteRead|RemoteDisconnected|Connection aborted")
 _SILENT = re.compile(r"didn't respond within|Read timed out")
-_UNREACHED = re.compile(r"NewConnectionError|Max retries|ProxyError|SSLError")
-_ERROR = re.compile(r"ERROR: (.*)")
-_URL = re.compile(r"\S+://\S+")
-_REASONS = (
-    (re.compile("40[13] "), "SOURCE_FORBIDDEN", "it wants a key that pip does not have"),
-    (re.compile("429 |.*too many 429 "), "SOURCE_RATE_LIMITED", "it answers 429"),
+_MEANINGS = (
+    (re.compile("^40[13] "), "SOURCE_FORBIDDEN", "it wants a key that pip does not have"),
+    (re.compile("^429 |too many 429 "), "SOURCE_RATE_LIMITED", "it answers 429"),
+    (_CUT, "SOURCE_UNREACHABLE", "the connection was cut"),
 )
+_MISSING = re.compile("No matching distribution|Could not find a version")
 
 Grown = Callable[[int], None]
 
@@ -83,7 +82,7 @@ def run_pip(
         if not pip.returncode:
             return
         said = log.read_text(errors="replace") if log.exists() else ""
-        if tries == TRIES or _CUT.search(said) is None:
+        if tries == TRIES or not _was_cut(said):
             raise _failure(wheel, said, stall_s)
         log.unlink()
 
@@ -137,25 +136,35 @@ def _size_bytes(folder: Path) -> int:
 
 
 def _failure(wheel: Wheel, said: str, stall_s: float) -> RbeeError:
-    """What pip's log means. An index that fails is for pip one that has nothing, so the reasons
-    count for more than the end."""
+    """What pip's log means. An index that fails is for pip one that has nothing, so why it was
+    skipped counts for more than the end."""
     if not said:
         problem = "pip does not run beside rbee (python -m ensurepip)"
         return _error("SOURCE_UNREACHABLE", wheel, problem)
-    reasons = [*_SKIPPED.findall(said), *_HTTP_ERROR.findall(said)]
-    for beginning, code, problem in _REASONS:
-        if any(beginning.match(reason) for reason in reasons):
+    skipped, errors = _causes(said)
+    for pattern, code, problem in _MEANINGS:
+        if any(pattern.search(cause) for cause in (*skipped, *errors)):
             return _error(code, wheel, problem)
-    if any(_SILENT.search(reason) for reason in reasons):
+    if any(_SILENT.search(cause) for cause in (*skipped, *errors)):
         return _stalled(wheel, stall_s)
-    if _CUT.search(said):
-        return _error("SOURCE_UNREACHABLE", wheel, "the connection was cut")
-    if any(not reason.startswith("404") for reason in reasons) or _UNREACHED.search(said):
+    if skipped:
         return _error("SOURCE_UNREACHABLE", wheel, "it cannot be reached")
-    if any(word in said for word in _MISSING):
+    if any(_MISSING.search(cause) for cause in errors):
         return _not_found(wheel, f"there is no {wheel.dist} {wheel.version}")
-    errors = [_URL.sub("…", found) for found in _ERROR.findall(said)]
-    return _error("SOURCE_UNREACHABLE", wheel, (errors or ["pip failed"])[-1][:300])
+    told = _URL.sub("…", errors[-1])[:300] if errors else "pip failed"
+    return _error("SOURCE_UNREACHABLE", wheel, told)
+
+
+def _causes(said: str) -> tuple[list[str], list[str]]:
+    """Why indexes were skipped, and how it ended; not what pip got over by itself. A page that is
+    not there is no cause: of several indexes one has the wheel."""
+    skipped = [why for why in _SKIPPED.findall(said) if not why.startswith("404 ")]
+    return skipped, _ERROR.findall(said)
+
+
+def _was_cut(said: str) -> bool:
+    skipped, errors = _causes(said)
+    return any(_CUT.search(cause) for cause in (*skipped, *errors))
 
 
 def _stalled(wheel: Wheel, stall_s: float) -> RbeeError:

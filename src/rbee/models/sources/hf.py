@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rbee.edge.web import Web, source_of
 from rbee.errors import RbeeError
-from rbee.models.names import Hf
+from rbee.models.names import Hf, is_inside
 from rbee.models.sources import Found, Remote
 from rbee.models.sources.asking import STALL_S, patiently
 from rbee.models.sources.hf_choice import Unclear, choose, models_of
@@ -173,7 +173,7 @@ def _repository(info: ModelInfo, revision: str) -> _Repository:
             raise ValueError("a size that is none")
         if digest and _DIGEST.fullmatch(digest) is None:
             raise ValueError("a digest that is none")
-        if one.rfilename.isprintable():
+        if one.rfilename.isprintable() and is_inside(one.rfilename):
             files.append(_Stored(one.rfilename, size_bytes, digest))
     commit = info.sha or ""
     found = commit if _COMMIT.fullmatch(commit) else revision
