@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rbee.edge.disk import identity, translated
+from rbee.edge.disk import translated
 from rbee.edge.web import Web
 from rbee.errors import RbeeError
-from rbee.models import gguf, names
+from rbee.models import names
 from rbee.models.bringing import Bringer, Goods
 from rbee.models.catalogue import entries
 from rbee.models.download import SOURCE_CODES
-from rbee.models.hashing import Progress, Trouble, hash_file
-from rbee.models.manifest import Manifest, digest_of
+from rbee.models.hashing import Progress, Trouble
+from rbee.models.linking import looked_at, parts_of, point
+from rbee.models.manifest import Manifest, digest_of, digest_of_all
 from rbee.models.origin import Origin, RemoteName, origin_of
-from rbee.models.store import Store, piece_of
+from rbee.models.store import Store
 from rbee.settings import Settings
 
 
@@ -79,50 +80,27 @@ class Acquire:
     # --- a person's own file ----------------------------------------------------------------
 
     def _link(self, name: names.File) -> Manifest:
-        """Its structure checked, its digest taken, and linked, not copied."""
-        path = Path(name.path)
-        try:
-            if not path.is_file():
-                raise RbeeError("MODEL_FILE_MISSING", model=name.name, path=name.path)
-            facts = gguf.read_facts(path, model=name.name)
-            before = identity(path)
-            hashed = hash_file(path, before.size_bytes, self._progress)
-        except OSError as exc:
-            raise translated(exc, "read", path) from exc
-        if name.digest and hashed.digest != name.digest:
+        """Its structure checked, its digest taken, and linked, not copied; with it the other files
+        of the same model, if it is one of several."""
+        paths = parts_of(Path(name.path))
+        pieces, facts = looked_at(paths, model=name.name, progress=self._progress)
+        digest = digest_of_all(pieces)
+        if name.digest not in ("", digest):
             raise RbeeError(
-                "MODEL_VERSION_MISMATCH",
-                model=name.name,
-                wanted=name.digest,
-                found=hashed.digest,
+                "MODEL_VERSION_MISMATCH", model=name.name, wanted=name.digest, found=digest
             )
-        self._point(self._store.blob(hashed.digest), path)
+        for piece, path in zip(pieces, paths, strict=True):
+            point(self._store, piece.digest, path, self._progress)
         ref = names.unpinned(name).ref
         with self._naming():
             return self._store.put(
                 name=self._store.free_name(name.name, ref),
                 ref=ref,
                 sources=[ref],
-                files=[piece_of(hashed, before)],
+                files=pieces,
                 facts=facts,
                 digest_known=bool(name.digest),
             )
-
-    def _point(self, blob: Path, path: Path) -> None:
-        """A link of that digest leads to the file that has it now: the one that it led to may have
-        changed since. A file of the store's own stays, if it is still what it was."""
-        try:
-            if blob.is_symlink() or not self._is_whole(blob):
-                blob.unlink(missing_ok=True)
-                blob.symlink_to(path)
-        except OSError as exc:
-            raise translated(exc, "write to", blob) from exc
-
-    def _is_whole(self, blob: Path) -> bool:
-        if not blob.exists():
-            return False
-        hashed = hash_file(blob, blob.stat().st_size, self._progress)
-        return self._store.blob(hashed.digest) == blob
 
     # --- what others have -------------------------------------------------------------------
 

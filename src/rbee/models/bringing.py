@@ -132,7 +132,8 @@ class Bringer:
         pieces = tuple(piece for piece, _ in done)
         self._check(origin, digest_of_all(pieces))
         known = bool(origin.digest) or all(file.digest for file in found.files)
-        return Goods(pieces, done[0][1], found.revision, known)
+        facts = gguf.joined([fact for _, fact in done], model=origin.name)
+        return Goods(pieces, facts, found.revision, known)
 
     def _file(
         self,
