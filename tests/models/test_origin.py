@@ -45,8 +45,10 @@ def test_a_source_stands_for_itself():
     assert found.sources == (found.ref,) == ("hf:org/repo:Q4_0",)
     assert found.moves and not found.digest
 
+    assert found.told == "hf:org/repo:Q4_0"
     pinned = origin_of(names.parse(f"https://host/x.gguf#{A.replace(':', '=')}"), {})
     assert (pinned.ref, pinned.digest, pinned.moves) == ("https://host/x.gguf", A, False)
+    assert pinned.told == "x"
     assert not origin_of(names.parse("pypi:dist==1.0:a/b.gguf"), {}).moves
 
 

