@@ -23,6 +23,7 @@ from rbee.models.hashing import Progress, hash_file
 from rbee.models.store import Store, piece_of
 from rbee.wire.problem import to_problem
 from rbee.wire.stored import Imported
+from rbee.wire.unreadable import UNREADABLE
 
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 _PROJECTOR = "clip"
@@ -167,7 +168,7 @@ def _ollama_layer(path: Path) -> str:
         layers = said["layers"]
         found = [one["digest"] for one in layers if one.get("mediaType") == _OLLAMA_MODEL]
         digest = str(found[0]).removeprefix("sha256:")
-    except (msgspec.DecodeError, KeyError, IndexError, TypeError, AttributeError):
+    except (*UNREADABLE, KeyError, IndexError, TypeError, AttributeError):
         return ""
     return digest if _SHA256.fullmatch(digest) else ""
 
