@@ -25,6 +25,7 @@ from rbee.models.manifest import digest_of, digest_of_all
 from rbee.models.store import Store
 from rbee.wire.problem import to_problem
 from rbee.wire.stored import Imported
+from rbee.wire.unreadable import UNREADABLE
 
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 _PROJECTOR = "clip"
@@ -158,7 +159,7 @@ def _ollama_layer(path: Path) -> str:
         layers = said["layers"]
         found = [one["digest"] for one in layers if one.get("mediaType") == _OLLAMA_MODEL]
         digest = str(found[0]).removeprefix("sha256:")
-    except (msgspec.DecodeError, KeyError, IndexError, TypeError, AttributeError):
+    except (*UNREADABLE, KeyError, IndexError, TypeError, AttributeError):
         return ""
     return digest if _SHA256.fullmatch(digest) else ""
 

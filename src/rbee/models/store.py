@@ -31,6 +31,7 @@ from rbee.models.gguf import Facts
 from rbee.models.hashing import Hashed, Progress, hash_file
 from rbee.models.manifest import SCHEMA, Manifest, Piece, decode, digest_of_all, shape_of
 from rbee.wire.control import ModelView
+from rbee.wire.unreadable import UNREADABLE
 
 
 def digests_of(manifest: Manifest) -> tuple[str, ...]:
@@ -319,5 +320,5 @@ def _read(path: Path) -> Manifest | None:
     """None: there is none that this rbee can read."""
     try:
         return decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return None
