@@ -21,6 +21,7 @@ from rbee.models.names import Ollama, is_loopback
 from rbee.models.sources import Found, Remote
 from rbee.models.sources.asking import STALL_S, fetch_small, patiently, small_body
 from rbee.policy.fetching import Fault, refusal
+from rbee.wire.unreadable import UNREADABLE
 
 REGISTRY = "registry.ollama.ai"
 _MODEL = "application/vnd.ollama.image.model"
@@ -79,7 +80,7 @@ class _Asking:
         body = self._manifest()
         try:
             layers = msgspec.json.decode(body, type=_Manifest).layers
-        except msgspec.DecodeError as exc:
+        except UNREADABLE as exc:
             raise self._error("SOURCE_BROKEN", "its manifest cannot be read") from exc
         models = [layer for layer in layers if layer.media_type == _MODEL]
         if not models:
@@ -117,7 +118,7 @@ class _Asking:
         _, body = fetch_small(self._web, url, model=self._name.name)
         try:
             given = msgspec.json.decode(body, type=_Given)
-        except msgspec.DecodeError as exc:
+        except UNREADABLE as exc:
             raise self._error("SOURCE_BROKEN", "what should be a token cannot be read") from exc
         token = given.token or given.access_token
         if _TOKEN.fullmatch(token) is None:

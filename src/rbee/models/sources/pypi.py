@@ -74,7 +74,7 @@ def _asked(name: Wheel, stall_s: float) -> _Download:
         run_pip(name, Path(folder), command, stall_s=stall_s, grown=lambda _: None)
         try:
             (found,) = msgspec.json.decode(report.read_bytes(), type=_Report).install
-        except (OSError, msgspec.DecodeError, ValueError) as exc:
+        except (OSError, *UNREADABLE, ValueError) as exc:
             raise _error("SOURCE_BROKEN", name, "pip's report cannot be read") from exc
     return found.download_info
 
