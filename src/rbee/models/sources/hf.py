@@ -120,7 +120,7 @@ class _Asking:
         from huggingface_hub.errors import HfHubHTTPError
 
         # What the web client of this version of the library raises, and the system beneath it.
-        unreached: tuple[type[Exception], ...] = HfHubHTTPError.__bases__
+        unreached: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, OSError)
         revision = self._name.revision or None
         try:
             info = hub.model_info(
@@ -129,8 +129,10 @@ class _Asking:
             return _repository(info, revision or "main")
         except HfHubHTTPError as error:
             return self._refusal(error)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return Fault("SOURCE_BROKEN", "what it says of this repository is no list", again=False)
         except unreached as error:
-            if "Timeout" in type(error).__name__:
+            if "Timeout" in type(error).__name__ or "timed out" in str(error):
                 raise RbeeError(
                     "DOWNLOAD_STALLED",
                     model=self._name.name,
@@ -139,8 +141,6 @@ class _Asking:
                 ) from error
             words = _URL.sub("…", str(error)).partition("\n")[0][:200]
             return Fault("SOURCE_UNREACHABLE", words or "no answer came", again=True)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return Fault("SOURCE_BROKEN", "what it says of this repository is no list", again=False)
 
     def _refusal(self, error: HfHubHTTPError) -> Fault:
         from huggingface_hub import errors
