@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_GIVE_KEY = "give your key: hf auth login, or set HF_TOKEN before rbee up"
 _URL = re.compile(r"\S+://\S+")
 
 
@@ -95,7 +96,7 @@ def _let_in(remote: Remote, name: Hf, web: Web) -> None:
 
 
 def _gated(name: Hf, source: str, *, has_key: bool) -> str:
-    key = "the key in use has none" if has_key else "then set HF_TOKEN to a key of yours"
+    key = "the key in use has none" if has_key else f"then {_GIVE_KEY}"
     return f"ask for access at its page ({source}/{name.repo}); {key}"
 
 
@@ -157,7 +158,7 @@ class _Asking:
             problem = f"{name.repo} has no commit, tag or branch {name.revision}"
             return Fault("SOURCE_NOT_FOUND", problem, again=False)
         if isinstance(error, errors.RepositoryNotFoundError):
-            problem = f"there is no {name.repo}, or it is private and wants a key in HF_TOKEN"
+            problem = f"there is no {name.repo}, or it is private: {_GIVE_KEY}"
             return Fault("SOURCE_NOT_FOUND", problem, again=False)
         return refusal(error.response.status_code, headers)
 
