@@ -16,11 +16,6 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size_bytes: int
     licence: str
 
-    @property
-    def source(self) -> str:
-        """The best one."""
-        return self.sources[0]
-
 
 @cache
 def entries() -> dict[str, Entry]:

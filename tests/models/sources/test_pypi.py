@@ -94,6 +94,15 @@ def test_a_wheel_behind_pips_own_key_is_left_to_pip(index, monkeypatch, tmp_path
     assert file.read_bytes() == index.wheel
 
 
+def test_an_index_that_tells_little_will_do(index, web):
+    """Neither metadata nor digests, and no parts of wheels for pip: pip reads the whole."""
+    index.server.files["/simple/tiny-model/"] = f'<a href="/{WHEEL}">{WHEEL}</a>'.encode()
+
+    (remote,) = resolve(NAME, web).files
+
+    assert (remote.size_bytes, fetched(web, remote)) == (len(index.wheel), index.wheel)
+
+
 def test_an_answer_that_was_cut_is_asked_for_again(index, web):
     """pip itself takes a broken page for an empty one."""
     index.server.faults.append(on_page(first(2, cut(10))))

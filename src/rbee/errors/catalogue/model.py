@@ -135,8 +135,8 @@ ROWS = (
         exit=1,
         retry=Retry.NEVER,
         says="{source} does not give {model} to us: {problem}.",
-        do="Accept the model's terms at its source and set the key for it (for hf: HF_TOKEN), "
-        "then: rbee models pull {model}",
+        do="Accept the model's terms at its source and give your key (for hf: hf auth login, or "
+        "HF_TOKEN set before rbee up), then: rbee models pull {model}",
         means="Nothing was stored.",
         facts=("model", "source", "problem"),
     ),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_GIVE_KEY = "give your key: hf auth login, or set HF_TOKEN before rbee up"
 _URL = re.compile(r"\S+://\S+")
 
 
@@ -95,7 +96,7 @@ def _let_in(remote: Remote, name: Hf, web: Web) -> None:
 
 
 def _gated(name: Hf, source: str, *, has_key: bool) -> str:
-    key = "the key in use has none" if has_key else "then set HF_TOKEN to a key of yours"
+    key = "the key in use has none" if has_key else f"then {_GIVE_KEY}"
     return f"ask for access at its page ({source}/{name.repo}); {key}"
 
 
@@ -120,7 +121,7 @@ class _Asking:
         from huggingface_hub.errors import HfHubHTTPError
 
         # What the web client of this version of the library raises, and the system beneath it.
-        unreached: tuple[type[Exception], ...] = HfHubHTTPError.__bases__
+        unreached: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, OSError)
         revision = self._name.revision or None
         try:
             info = hub.model_info(
@@ -129,8 +130,10 @@ class _Asking:
             return _repository(info, revision or "main")
         except HfHubHTTPError as error:
             return self._refusal(error)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return Fault("SOURCE_BROKEN", "what it says of this repository is no list", again=False)
         except unreached as error:
-            if "Timeout" in type(error).__name__:
+            if "Timeout" in type(error).__name__ or "timed out" in str(error):
                 raise RbeeError(
                     "DOWNLOAD_STALLED",
                     model=self._name.name,
@@ -139,8 +142,6 @@ class _Asking:
                 ) from error
             words = _URL.sub("…", str(error)).partition("\n")[0][:200]
             return Fault("SOURCE_UNREACHABLE", words or "no answer came", again=True)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return Fault("SOURCE_BROKEN", "what it says of this repository is no list", again=False)
 
     def _refusal(self, error: HfHubHTTPError) -> Fault:
         from huggingface_hub import errors
@@ -157,7 +158,7 @@ class _Asking:
             problem = f"{name.repo} has no commit, tag or branch {name.revision}"
             return Fault("SOURCE_NOT_FOUND", problem, again=False)
         if isinstance(error, errors.RepositoryNotFoundError):
-            problem = f"there is no {name.repo}, or it is private and wants a key in HF_TOKEN"
+            problem = f"there is no {name.repo}, or it is private: {_GIVE_KEY}"
             return Fault("SOURCE_NOT_FOUND", problem, again=False)
         return refusal(error.response.status_code, headers)
 

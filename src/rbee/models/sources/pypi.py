@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -25,8 +26,8 @@ from rbee.models.sources.https import probe
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PIPS_OWN = frozenset({"SOURCE_FORBIDDEN", "SOURCE_UNREACHABLE"})
-"""What keeps us from a wheel, and need not keep pip, which has keys, proxies and certificates of
-its own."""
+"""What keeps one way from a wheel, and need not keep the plain one of pip, which has keys, proxies
+and certificates of its own."""
 
 
 class _Archive(msgspec.Struct, frozen=True):
@@ -63,13 +64,23 @@ def resolve(name: Wheel, web: Web) -> Found:
 
 
 def _asked(name: Wheel, stall_s: float) -> _Download:
-    """What pip would take."""
+    """What pip would take. Where the index does not tell a wheel's metadata, pip reads the end of
+    the wheel, and where the index gives no parts of wheels either, the whole."""
+    try:
+        return _reported(name, stall_s, ("--use-feature", "fast-deps"))
+    except RbeeError as error:
+        if error.code not in _PIPS_OWN:
+            raise
+        return _reported(name, stall_s, ())
+
+
+def _reported(name: Wheel, stall_s: float, options: Sequence[str]) -> _Download:
     with tempfile.TemporaryDirectory(prefix="rbee-") as folder:
         report = Path(folder) / "report.json"
         command = (
             *("install", "--dry-run", "--ignore-installed", "--no-user", "--quiet"),
-            *("--use-feature", "fast-deps", "--report", str(report)),
             *("--retries", "2", "--timeout", str(min(STALL_S, stall_s))),
+            *("--report", str(report), *options),
         )
         run_pip(name, Path(folder), command, stall_s=stall_s, grown=lambda _: None)
         try:
