@@ -23,6 +23,7 @@ from rbee.models.pypi import run_pip
 from rbee.models.sources import Found, Remote, local_path
 from rbee.models.sources.asking import STALL_S
 from rbee.models.sources.https import probe
+from rbee.wire.unreadable import UNREADABLE
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PIPS_OWN = frozenset({"SOURCE_FORBIDDEN", "SOURCE_UNREACHABLE"})
