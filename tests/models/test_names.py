@@ -14,6 +14,7 @@ from rbee.models.names import (
     Wheel,
     nearest,
     parse,
+    part_names,
     stem,
     unpinned,
 )
@@ -62,6 +63,7 @@ def test_each_kind_is_told_apart(text, name):
         ("ollama:tiny", "tiny:latest"),
         ("ollama:me/tiny:1b", "tiny:1b"),
         ("https://h.org/a/Tiny%20Q4.gguf?download=true", "Tiny-Q4"),
+        ("https://h.org/a/Tiny-00001-of-00002.gguf", "Tiny"),
         ("https://h.org", "model"),
     ],
 )
@@ -185,6 +187,21 @@ def test_a_public_name_is_safe_in_a_url():
     """The stem of a file, with everything strange replaced."""
     assert stem("/a/My Model (1).gguf") == "My-Model--1"
     assert stem("/a/.gguf") == "model"
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("a/x.gguf", ("a/x.gguf",)),
+        ("a/x-00002-of-00002.gguf", ("a/x-00001-of-00002.gguf", "a/x-00002-of-00002.gguf")),
+        ("x-00001-of-00001.GGUF", ("x-00001-of-00001.GGUF",)),
+        ("x-00001-of-00000.gguf", ("x-00001-of-00000.gguf",)),
+        ("x-00003-of-00002.gguf", ("x-00003-of-00002.gguf",)),
+    ],
+)
+def test_the_files_of_one_model_are_named_alike(path, names):
+    """Each tells which part it is, and of how many."""
+    assert part_names(path) == names
 
 
 def test_the_nearest_names_come_first():

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from rbee.edge.disk import identity, translated
 from rbee.errors import RbeeError
-from rbee.models import gguf
+from rbee.models import gguf, names
 from rbee.models.hashing import Progress, hash_file
 from rbee.models.manifest import Piece
 from rbee.models.store import Store, piece_of
-
-_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
 
 
 def parts_of(path: Path) -> tuple[Path, ...]:
     """All files of the model that this one belongs to, in order, as their names say; most models
     have one."""
-    found = _PART.fullmatch(path.name)
-    if found is None:
-        return (path,)
-    names = (f"{found[1]}-{part:05}-of-{found[3]}.gguf" for part in range(1, int(found[3]) + 1))
-    return tuple(path.with_name(name) for name in names)
+    return tuple(path.with_name(name) for name in names.part_names(path.name))
 
 
 def is_later_part(path: Path) -> bool:

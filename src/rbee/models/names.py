@@ -34,7 +34,8 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?")
 _PORT = re.compile(r"[0-9]{1,5}")
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 _PIN = re.compile(r"@sha256:([0-9a-fA-F]{64})\Z")
-_PART = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.gguf\Z", re.IGNORECASE)
+PART = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})\.gguf", re.IGNORECASE | re.DOTALL)
+"""A file of a model in several: what they are all called, which of them it is, of how many."""
 _ADDRESS = re.compile(r"[!-~]+")
 _LONGEST = 4096
 _LONGEST_STEM = 120
@@ -77,7 +78,7 @@ class Hf:
     @property
     def name(self) -> str:
         if self.file:
-            return stem(_PART.sub("", self.file))
+            return _whole_stem(self.file)
         model = stem(re.sub(r"[-_.]gguf\Z", "", self.repo, flags=re.IGNORECASE))
         return f"{model}:{self.quant}" if self.quant else model
 
@@ -136,7 +137,7 @@ class Https:
 
     @property
     def name(self) -> str:
-        return stem(unquote(urlsplit(self.url).path))
+        return _whole_stem(unquote(urlsplit(self.url).path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,22 @@ def stem(path: str) -> str:
     """The public name of a file: its own, without folder and ending, safe in a URL."""
     last = path.rsplit("/", 1)[-1].removesuffix(".gguf")
     return re.sub(r"[^A-Za-z0-9._-]", "-", last).strip("-.")[:_LONGEST_STEM] or "model"
+
+
+def part_names(path: str) -> tuple[str, ...]:
+    """All files of the model that this one belongs to, in order, as their names say; most models
+    have one."""
+    part = PART.fullmatch(path)
+    if part is None or not 1 <= int(part[2]) <= int(part[3]):
+        return (path,)
+    numbers = range(1, int(part[3]) + 1)
+    return tuple(f"{part[1]}-{number:05}-of-{part[3]}{path[-5:]}" for number in numbers)
+
+
+def _whole_stem(path: str) -> str:
+    """That of the model, where the file is one of several."""
+    part = PART.fullmatch(path)
+    return stem(part[1] if part else path)
 
 
 def _pin(digest: str) -> str:

@@ -10,12 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rbee.models.names import Hf, nearest
+from rbee.models.names import PART, Hf, nearest
 
 PREFERRED = ("Q4_K_M", "Q4_0", "Q4_1", "Q8_0")
 """Taken in this order where a person names none: small, and answers still good."""
 _LISTED = 12
-_PART = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.gguf", re.IGNORECASE)
 _LABEL = re.compile(
     r"(?<![A-Z0-9])((?:UD-)?(?:I?Q[1-9](?:_[A-Z0-9]+)*|TQ[1-9](?:_[0-9])?|MXFP4(?:_MOE)?|B?F16|FP16"
     r"|F32))(?![A-Z0-9_])"
@@ -56,7 +55,7 @@ def models_of(paths: Sequence[str]) -> tuple[Model, ...]:
         last = path.rsplit("/", 1)[-1].lower()
         if not last.endswith(".gguf") or any(word in last for word in _NO_MODEL):
             continue
-        part = _PART.fullmatch(path)
+        part = PART.fullmatch(path)
         key = f"{part[1]}-of-{part[3]}" if part else path
         found.setdefault(key, {})[int(part[2]) if part else 1] = path
         totals[key] = int(part[3]) if part else 1
