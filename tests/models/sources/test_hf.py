@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.parse
 
 import pytest
@@ -206,6 +207,15 @@ def test_what_passes_is_waited_for(hub, web, fault):
     hub.faults.append(first(3, fault))
 
     assert resolve(web).revision == COMMIT
+
+
+def test_the_hub_says_how_long_to_wait(hub, web):
+    """In a header of its own, as the standard will have it one day."""
+    hub.faults.append(first(1, status(429, ratelimit='"api";r=0;t=1')))
+    began_at = time.monotonic()
+
+    assert resolve(web).revision == COMMIT
+    assert time.monotonic() - began_at >= 1.0
 
 
 def test_a_silent_hub_is_given_up(hub, monkeypatch):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_PAUSE = re.compile(r"\br=0;t=([0-9]{1,6})\b")
+"""Seconds until more is answered, in the hub's own header."""
 _GIVE_KEY = "give your key: hf auth login, or set HF_TOKEN before rbee up"
 _URL = re.compile(r"\S+://\S+")
 
@@ -160,6 +162,8 @@ class _Asking:
         if isinstance(error, errors.RepositoryNotFoundError):
             problem = f"there is no {name.repo}, or it is private: {_GIVE_KEY}"
             return Fault("SOURCE_NOT_FOUND", problem, again=False)
+        if found := _PAUSE.search(headers.get("ratelimit", "")):
+            headers.setdefault("retry-after", found[1])
         return refusal(error.response.status_code, headers)
 
 
