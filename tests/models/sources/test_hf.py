@@ -238,6 +238,8 @@ def test_a_hub_that_is_not_there_is_told(monkeypatch, web, endpoint):
     "told",
     [
         "<html>",
+        "[" * 100_000,
+        "\udcff",
         [],
         1,
         {"siblings": 1},
@@ -257,7 +259,7 @@ def test_a_hub_that_is_not_there_is_told(monkeypatch, web, endpoint):
 def test_what_is_no_list_of_files_is_told(hub, web, told):
     """Whatever a mirror says, it is an error with a code."""
     body = told if isinstance(told, str) else json.dumps(told)
-    hub.files[f"/api/models/{REPO}"] = body.encode()
+    hub.files[f"/api/models/{REPO}"] = body.encode(errors="surrogateescape")
 
     assert refused(web).code == "SOURCE_BROKEN"
 

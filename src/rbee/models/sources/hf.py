@@ -132,7 +132,7 @@ class _Asking:
             return _repository(info, revision or "main")
         except HfHubHTTPError as error:
             return self._refusal(error)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return Fault("SOURCE_BROKEN", "what it says of this repository is no list", again=False)
         except unreached as error:
             if "Timeout" in type(error).__name__ or "timed out" in str(error):
