@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 from rbee.errors import RbeeError
 from rbee.queen.answer import Answer
 from rbee.queen.attempt import Call
+from rbee.queen.claims import claim_of
 from rbee.queen.dispatch import Dispatch, Task
 from rbee.queen.relay import ChatRelay, PassRelay, Relay
 from rbee.queen.routes import Visit
@@ -42,7 +43,8 @@ async def chat(visit: Visit) -> None:
         )
 
     call = _call(visit, ask, path, body, served.name)
-    task = Task(served, (served.name, "chat"), call, relay)
+    claim = claim_of(visit, ask, call)
+    task = Task(served, (served.name, "chat"), call, relay, claim=claim)
     await Dispatch(core).run(task, visit.answer)
 
 
@@ -67,7 +69,9 @@ async def passed(visit: Visit) -> None:
         return PassRelay(answer, model=served.name)
 
     call = _call(visit, ask, path, body, served.name)
-    await Dispatch(core).run(Task(served, (served.name, "chat"), call, relay), visit.answer)
+    claim = claim_of(visit, ask, call)
+    task = Task(served, (served.name, "chat"), call, relay, claim=claim)
+    await Dispatch(core).run(task, visit.answer)
 
 
 async def plain(visit: Visit) -> None:
@@ -98,7 +102,9 @@ async def _whole(visit: Visit, mode: str, ask: Ask | None = None) -> None:
     path = visit.exchange.request.path
     body = encode({**_named(ask, served.name).body, "stream": False})
     call = _call(visit, ask, path, body, served.name)
-    await Dispatch(core).run(Task(served, (served.name, mode), call, None), visit.answer)
+    claim = claim_of(visit, ask, call)
+    task = Task(served, (served.name, mode), call, None, claim=claim)
+    await Dispatch(core).run(task, visit.answer)
 
 
 def _parse(visit: Visit) -> Ask:
