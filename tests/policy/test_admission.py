@@ -108,7 +108,7 @@ def test_a_line_that_was_not_measured_is_taken_to_be_slow():
     assert pace.turn_s(8, 2) is None
     pace.served(4.0, now=0, slots=8, waited=False)
 
-    assert pace.turn_s(8, 2) == 2.0
+    assert pace.turn_s(8, 2) == 2.0 and pace.measured == 0
 
 
 def test_a_line_is_measured_while_somebody_waits():
@@ -174,7 +174,7 @@ def test_a_broken_promise_makes_the_next_more_careful():
         told(promises, b"%d" % number, 0.0, turn_s=10.0)
     again = told(promises, b"0", 24.0, turn_s=10.0)
 
-    assert again <= 30
+    assert again == 35
     assert told(promises, b"z", 24.0, turn_s=10.0) > 240 * 1.2
 
 

@@ -37,6 +37,16 @@ def test_a_shared_beginning_is_worth_what_it_is():
     assert warmth.cached_prefix("w1", conversation_of({"messages": [{"content": "x"}]})) == 0
 
 
+def test_a_short_prompt_is_worth_no_choice():
+    """A greeting is read at once anywhere: it sends nobody to the worker that has it."""
+    warmth = Warmth()
+    greeting = conversation_of({"messages": [{"role": "user", "content": "hi"}]})
+    warmth.read("w1", greeting)
+
+    assert warmth.saved(greeting) == {}
+    assert warmth.cached_prefix("w1", greeting) == greeting.tokens
+
+
 def test_tools_stand_before_everything():
     """The engine writes them into the prompt's head: other tools, nothing in common."""
     warmth = Warmth()

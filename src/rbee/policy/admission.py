@@ -8,9 +8,10 @@ request is known again by what it asks (a hash), so nobody needs a ticket.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from math import ceil, sqrt
 
 from rbee.policy.affinity import UNKNOWN, Conversation
@@ -23,9 +24,9 @@ _WEIGHT = 0.1
 """Of the newest measurement in a running mean."""
 _SPREAD = 1.3
 """Standard deviations that hold nine cases of ten."""
-_BROKEN, _KEPT = 1.3, 0.97
-"""How the care of promises changes; 1.3 * 0.97 ** 9 is 1."""
-_CARE_MAX = 8.0
+_BROKEN, _KEPT = 1.5, 0.98
+"""How the care of promises changes; 1.5 * 0.98 ** 20 is 1."""
+_CARE_MIN, _CARE_MAX = 0.8, 8.0
 _AT_ONCE_S = 1.0
 """Equal requests within this time are several clients; later ones are one that comes again."""
 _HELD_MIN_S, _HELD_SHARE = 5.0, 0.25
@@ -132,13 +133,15 @@ def surely_s(position: int, turn_s: float) -> float:
     return max(0.0, position - _SPREAD * sqrt(position)) * turn_s
 
 
-def within_s(starts: int, turn_s: float) -> float:
+def within_s(starts: int, turn_s: float, measured: int = 0) -> float:
     """The time in which so many requests start, in nine cases of ten.
 
     If answers differ as much as they do at random (an exponential distribution), the time of k
-    starts has the mean k and the deviation sqrt(k), in turns; for k = 1 this is exact (2.3).
+    starts has the mean k and the deviation sqrt(k), in turns; for k = 1 this is exact (2.3). The
+    turn itself is known from so many measured ones, and deviates by the root of their number.
     """
-    return (starts + _SPREAD * sqrt(starts)) * turn_s
+    doubt = starts * starts / measured if measured else 0.0
+    return (starts + _SPREAD * sqrt(starts + doubt)) * turn_s
 
 
 class Pace:
@@ -168,11 +171,18 @@ class Pace:
         """Time from one start to the next while somebody waits; None: no answer has ended yet.
 
         Until the line itself was measured, the slots of one worker together are taken to be as fast
-        as one: they share a processor.
+        as one alone: they share a processor. Who is told too long a time comes late once, who is
+        told too short a time is refused twice.
         """
         if self._full.count:
             return self._full.value / max(1, slots)
         return self._alone.value / max(1, workers) if self._alone.count else None
+
+    @property
+    def measured(self) -> int:
+        """How many ends stand behind `turn_s`; a running mean forgets the oldest ones. 0: none was
+        measured while somebody waited."""
+        return min(self._full.count, int(2 / _WEIGHT - 1))
 
 
 class _Mean:
@@ -189,8 +199,9 @@ class _Mean:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Promise:
-    due_at: float
     number: int
+    """Who was refused first is promised first, however often."""
+    due_at: float
     made_at: float
     until: float
     mark: bytes
@@ -202,12 +213,13 @@ class Promises:
     Each is told when, after all who were promised before, one more place will be free; as many
     places are held as promises are out, at most half of all. Who does not come back in time loses
     it. How much later than computed people are told to come is learnt from whether they found their
-    place: one who did not makes it grow by as much as nine who did make it shrink, so that it
-    settles where nine of ten do.
+    place: one who did not makes it grow by as much as twenty who did make it shrink, so that it
+    settles where 95 of a hundred do.
     """
 
     def __init__(self) -> None:
         self._in_order: list[_Promise] = []
+        self._by_end: list[tuple[float, _Promise]] = []
         self._by_mark: dict[bytes, deque[_Promise]] = {}
         self._made = 0
         self._care = 1.0
@@ -217,8 +229,10 @@ class Promises:
 
     def held(self, limit: int, now: float) -> int:
         """Places that are held for others than those who come unpromised."""
-        while self._in_order and self._in_order[0].until < now:
-            self._drop(self._in_order[0])
+        while self._by_end and self._by_end[0][0] < now:
+            _, promise = heappop(self._by_end)
+            if promise in self._by_mark.get(promise.mark, ()):
+                self._drop(promise)
         return min(len(self._in_order), limit // 2)
 
     def is_due(self, mark: bytes, now: float) -> bool:
@@ -232,10 +246,12 @@ class Promises:
         if own is None:
             return
         if own[0].due_at <= now:
-            self._care = max(1.0, self._care * _KEPT)
+            self._care = max(_CARE_MIN, self._care * _KEPT)
         self._drop(own[0])
 
-    def refuse(self, mark: bytes, turn_s: float, *, most: int, now: float) -> int:
+    def refuse(
+        self, mark: bytes, turn_s: float, *, measured: int = 0, most: int, now: float
+    ) -> int:
         """A request like this finds no place; gives the whole seconds after which it will.
 
         Who comes before its time is told the rest of it. No more than `most` promises are made:
@@ -243,21 +259,27 @@ class Promises:
         """
         own = self._by_mark.get(mark)
         before = len(self._in_order)
+        number = self._made
         if own is not None and own[0].due_at <= now:
             self._care = min(_CARE_MAX, self._care * _BROKEN)
+            number = own[0].number
+            before = bisect_left(self._in_order, own[0])
             self._drop(own[0])
-            before = bisect_right(self._in_order, now, key=lambda one: one.due_at)
         elif own is not None and now - own[0].made_at > _AT_ONCE_S:
             return _whole(own[0].due_at - now)
         elif before >= most:
             return _whole(self._in_order[-1].due_at - now if before else turn_s)
-        after_s = _whole(within_s(before + 1, turn_s) * self._care)
-        self._made += 1
+        else:
+            self._made += 1
+        after_s = _whole(within_s(before + 1, turn_s, measured) * self._care)
         until = now + after_s + max(_HELD_MIN_S, after_s * _HELD_SHARE)
-        promise = _Promise(now + after_s, self._made, now, until, mark)
-        insort(self._in_order, promise)
-        self._by_mark.setdefault(mark, deque()).append(promise)
+        self._put(_Promise(number, now + after_s, now, until, mark))
         return after_s
+
+    def _put(self, promise: _Promise) -> None:
+        insort(self._in_order, promise)
+        heappush(self._by_end, (promise.until, promise))
+        self._by_mark.setdefault(promise.mark, deque()).append(promise)
 
     def _drop(self, promise: _Promise) -> None:
         del self._in_order[bisect_left(self._in_order, promise)]

@@ -22,6 +22,8 @@ _FIRST, _LAST = 2, 30
 """Beginnings kept of one request: the system's part, and what the next turns may go on from."""
 _BLOCK_CHARACTERS = 1024
 """A prompt that is one text has no messages: its beginnings are told apart by blocks."""
+WORTH_TOKENS = 64
+"""Read in less than a second on one thread of a CPU: not worth choosing a worker for."""
 _REMEMBERED = 4
 """Beginnings that a worker is remembered by after one turn."""
 _PER_WORKER = 2048
@@ -126,9 +128,12 @@ class Warmth:
         return 0
 
     def saved(self, conversation: Conversation, most: int = 8) -> dict[str, float]:
-        """The share of it (0 to 1) that workers need not read, for the warmest few."""
+        """The share of it (0 to 1) that workers need not read, for the warmest few; nothing where
+        so little is saved that any worker is as good."""
         found: dict[str, float] = {}
         for prefix in reversed(conversation.prefixes):
+            if prefix.tokens < WORTH_TOKENS:
+                break
             for worker in self._readers.get(prefix.mark, ()):
                 if worker not in found:
                     found[worker] = prefix.tokens / conversation.tokens

@@ -25,7 +25,7 @@ from rbee.queen.worker_health import WorkerHealth
 _LOOK_AHEAD = 32
 """How many in line are looked at for a free slot that the first one cannot use: one that was tried
 there in vain, or wants another version."""
-_PROMISES_PER_PLACE = 4
+_PROMISES_PER_PLACE = 10
 _PROMISES_MIN = 100
 
 
@@ -276,6 +276,7 @@ class Lanes:
         retry_after_s = lane.promises.refuse(
             claim.mark,
             turn_s,
+            measured=lane.pace.measured,
             most=max(_PROMISES_MIN, _PROMISES_PER_PLACE * limit),
             now=self._clock(),
         )
