@@ -1,7 +1,6 @@
 """Breakers on the real path: real sockets, engines that fail, a hundred clients at once."""
 
 import asyncio
-import json
 from contextlib import AsyncExitStack
 
 from rbee.settings import Timing
@@ -133,20 +132,3 @@ def test_faults_of_one_worker_are_nobodys_business_while_another_serves(tmp_path
         assert len(failing.asked) == 5 and breaker(here) == "open"
 
     on_stage(tmp_path, body, BROKEN, say(WHOLE), timing=Timing(breaker_open_local_s=30))
-
-
-def test_a_priority_that_is_none_is_refused(tmp_path):
-    """`X-Rbee-Priority` is high, normal or low, in any case; anything else is INVALID_REQUEST."""
-
-    async def body(here, engine):
-        for value, status in (("high", 200), ("LOW", 200), ("normal", 200), ("urgent", 400)):
-            answer = await here.client.post(
-                "/v1/chat/completions",
-                json={"model": "tiny", "messages": []},
-                headers={"x-rbee-priority": value},
-            )
-            assert answer.status_code == status, answer.text
-        error = json.loads(answer.content)["error"]
-        assert error["code"] == "INVALID_REQUEST" and error["param"] == "X-Rbee-Priority"
-
-    on_stage(tmp_path, body, say(WHOLE))

@@ -352,3 +352,18 @@ def test_those_in_line_hear_that_all_workers_are_cut_off():
         assert not world.enter().lease.done()
 
     in_loop(body)
+
+
+def test_what_makes_no_tokens_says_nothing_of_the_wait():
+    """A hundred tokenizings of 2 ms do not make an answer of 10 s look short."""
+
+    def body():
+        world = World()
+        world.worker(slots=1)
+        world.serve(world.enter().lease.result(), 10)
+        for _ in range(100):
+            world.serve(world.enter(brief=True).lease.result(), 0.002)
+
+        assert world.lanes.expected_wait_s(LANE, 1) == 10
+
+    in_loop(body)

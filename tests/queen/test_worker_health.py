@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rbee.policy.admission import Claim
 from rbee.policy.affinity import Warmth, conversation_of
 from rbee.queen.roster import Lease, Roster
 from rbee.queen.worker_health import WorkerHealth
@@ -185,6 +186,6 @@ def test_a_conversation_is_remembered_once_its_prompt_was_read():
     conversation = conversation_of({"prompt": "hello"})
     for first_token_s, known in ((None, False), (0.2, True)):
         lease = world.lease("w1")
-        lease.conversation = conversation
+        lease.claim = Claim(conversation=conversation)
         world.health.ended(lease, "CANCELLED", first_token_s=first_token_s)
         assert bool(world.warmth.cached_prefix("w1", conversation)) is known

@@ -44,6 +44,8 @@ class Claim:
     deadline_at: float | None = None
     deadline_s: float = 0.0
     """The whole time that the client allowed."""
+    brief: bool = False
+    """It makes no tokens: how long it takes says nothing of answers."""
 
     @property
     def mark(self) -> bytes:

@@ -13,13 +13,17 @@ from rbee.wire.openai import Ask
 _HEADER = "X-Rbee-Priority"
 
 
-def claim_of(visit: Visit, ask: Ask, call: Call) -> Claim:
-    """The claim of a request. Raises INVALID_REQUEST if the priority that it names is none."""
+def claim_of(visit: Visit, ask: Ask, call: Call, *, brief: bool = False) -> Claim:
+    """The claim of a request; `brief`: it makes no tokens.
+
+    Raises INVALID_REQUEST if the priority that it names is none.
+    """
     return Claim(
         priority=_priority(visit.header(_HEADER.lower())),
         conversation=conversation_of(ask.body),
         deadline_at=call.deadline_at,
         deadline_s=call.deadline_s,
+        brief=brief,
     )
 
 

@@ -146,7 +146,7 @@ class Lanes:
         now = self._clock()
         if not lease.scored:
             self._health.ended(lease, "CANCELLED")
-        if served:
+        if served and not lease.claim.brief:
             slots, waited = self._roster.board(lease.lane).room, len(lane.waiting) > 0
             lane.pace.served(now - lease.since, now=now, slots=slots, waited=waited)
         count = max(0, self._roster.busy.get(id_, 0) - 1)
@@ -232,8 +232,7 @@ class Lanes:
         self._roster.set_busy(chosen, count)
         if count == 1:
             self._tell_busy(chosen, 1)
-        conversation = ticket.claim.conversation
-        return Lease(worker, ticket.lane, self._clock(), conversation, trial)
+        return Lease(worker, ticket.lane, self._clock(), ticket.claim, trial)
 
     def _pass_door(self, key: LaneKey, lane: Lane, loading_slots: int, claim: Claim) -> None:
         """Let a request in or raise why not; in a full line another key may have to make room."""

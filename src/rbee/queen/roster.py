@@ -8,13 +8,13 @@ is no walk past a thousand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from types import MappingProxyType
 
 from msgspec import structs
 
-from rbee.policy.affinity import UNKNOWN, Conversation
+from rbee.policy.admission import Claim
 from rbee.policy.routing import Board, Candidate
 from rbee.wire.control import Device, EngineView, Hello, ModelView, WorkerView
 
@@ -45,7 +45,7 @@ class Lease:
     worker: WorkerView
     lane: LaneKey
     since: float
-    conversation: Conversation = UNKNOWN
+    claim: Claim = field(default_factory=Claim)
     trial: bool = False
     """It tries whether a worker that was cut off is well again."""
     scored: bool = False

@@ -130,10 +130,10 @@ class WorkerHealth:
         record = self._record(worker)
         self._do(record, record.breaker.score(code, trial=lease.trial, now=now), code or "")
         if code is None or first_token_s is not None:
-            self._warmth.read(worker.id, lease.conversation)
+            self._warmth.read(worker.id, lease.claim.conversation)
         if code is not None and breaker.is_fault(code):
             self._remember_fault(record, lease.since, now)
-        elif code is None:
+        elif code is None and not lease.claim.brief:
             self._learn(record, now - lease.since)
             record.times.add(first_token_s, gap_s)
             self._judge(record.lane, now)

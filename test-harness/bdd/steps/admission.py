@@ -12,6 +12,8 @@ from eventually import eventually
 from faults.crowd import Crowd, Visitor
 from world import chat_body
 
+_LONG = "Tell a long story."
+
 
 def visitors(count, tokens, model="tiny"):
     """Each asks something of its own."""
@@ -36,14 +38,14 @@ def was_served(world):
 @given(parsers.parse("{count:d} streams are running"))
 def streams_running(world, count):
     for _ in range(count):
-        world.streams.append(world.home.stream(max_tokens=400))
+        world.streams.append(world.home.stream(prompt=_LONG, max_tokens=400))
     eventually(lambda: all(one.tokens > 2 for one in world.streams), within_s=30)
 
 
 @given(parsers.parse("{count:d} clients wait for a slot"))
 def clients_wait(world, count):
     for number in range(count):
-        body = {"prompt": f"Wait {number}.", "max_tokens": 2}
+        body = {"prompt": f"{_LONG} Number {number}.", "max_tokens": 100}
         world.streams.append(world.home.stream(headers={"x-rbee-events": "1"}, **body))
     eventually(lambda: world.home.ps()["queues"]["tiny"]["waiting"] == count, within_s=10)
 
