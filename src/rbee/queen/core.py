@@ -90,7 +90,12 @@ class Core:
 
     def check_hive(self, lane: LaneKey) -> None:
         """Raises why nobody can load this lane: no hive for long, or one of another version."""
-        if self.roster.hive_connected or self.roster.serving(lane):
+        if not self.roster.serving(lane):
+            self.check_hive_is_there()
+
+    def check_hive_is_there(self) -> None:
+        """Raises why no hive is there; one that is being started again is waited for."""
+        if self.roster.hive_connected:
             return
         if self.link.mismatch is not None:
             raise self.link.mismatch
