@@ -110,7 +110,9 @@ class Dispatch:
                 answer.on_room(lambda: attempt.resume(response, relay))
                 await attempt.stream(response, relay, watcher)
                 relay.finish()
-                core.counters.add_tokens(lease.worker.id, relay.tokens, core.clock())
+                now = core.clock()
+                took_s = now - lease.since
+                core.counters.add_tokens(lease.worker.id, relay.tokens, now, took_s=took_s)
             code = None
         except RbeeError as error:
             code = error.code
