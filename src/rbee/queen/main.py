@@ -82,6 +82,7 @@ class Queen:
             await self._stop.wait()
             await self._drain()
         finally:
+            watching.cancel()
             keeping.cancel()
             tending.cancel()
             await self._hive.end(self._settings.timing.term_s)
