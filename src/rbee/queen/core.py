@@ -105,7 +105,7 @@ class Core:
     def waiting_facts(self, ticket: Ticket) -> Mapping[str, Any]:
         """What a waiting client is told."""
         lane = ticket.lane
-        if not self.roster.serving(lane):
+        if not len(self.roster.board(lane)):
             loading = self.roster.coming(lane)
             share = max((one.progress for one in loading), default=0.0)
             return {"phase": "loading", "model": lane[0], "progress": round(share, 3)}

@@ -184,8 +184,10 @@ class _Waiting:
     def _others(self) -> list[str]:
         """Workers of another version than the one that was asked for."""
         pin = self._task.served.pin
+        if not pin:
+            return []
         serving = self._core.roster.serving(self._task.lane)
-        return [one.id for one in serving if pin and one.digest != pin]
+        return [one.id for one in serving if one.digest != pin]
 
     def _check(self, ticket: Ticket) -> None:
         core, call = self._core, self._task.call
