@@ -21,6 +21,8 @@ pytest_plugins = [
     "steps.workers",
     "steps.selftests",
     "steps.store",
+    "steps.fetching",
+    "steps.interrupting",
 ]
 
 
@@ -40,6 +42,19 @@ def shared_home(model: Path) -> Iterator[Home]:
     home.end()
 
 
+@pytest.fixture(scope="session")
+def downloading_home(model: Path) -> Iterator[Home]:
+    """One running rbee for all scenarios that fetch, with short limits."""
+    home = Home(
+        model,
+        RBEE_DOWNLOAD_STALL_S="0.5",
+        RBEE_DOWNLOAD_TRICKLE_S="1",
+        RBEE_LIMITS_DISK_RESERVE="0",
+    )
+    yield home
+    home.end()
+
+
 @pytest.fixture
 def settings() -> dict[str, str]:
     """RBEE_* of a home of its own; filled by Given."""
@@ -50,7 +65,9 @@ def settings() -> dict[str, str]:
 def world(request: pytest.FixtureRequest, settings: dict[str, str]) -> Iterator[World]:
     """The scenario's world: tagged @own it has an RBEE_HOME of its own, removed at its end."""
     own = request.node.get_closest_marker("own") is not None
-    home = Home(request.getfixturevalue("model")) if own else request.getfixturevalue("shared_home")
+    downloads = request.node.get_closest_marker("downloads") is not None
+    shared = "downloading_home" if downloads else "shared_home"
+    home = Home(request.getfixturevalue("model")) if own else request.getfixturevalue(shared)
     found = World(home, settings)
     request.node.stash[_HOME] = home
     yield found
