@@ -48,8 +48,8 @@ class Web:
     store: Registry
     folder: Path
     models: list[Remote] = field(default_factory=list)
-    wanted: dict[str, str] = field(default_factory=dict)
-    """Codes by name."""
+    wanted: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Faults and their codes, by name."""
 
     @property
     def model(self) -> Remote:
@@ -203,7 +203,7 @@ def many_faults(web, datatable):
     for words, code in datatable[1:]:
         model = web.put(web.made(2))
         model.name += "#sha256=" + model.digest.removeprefix("sha256:")
-        web.wanted[model.name] = code
+        web.wanted[model.name] = (words, code)
         fault = mischief.read(words, web.front, web.store)
         web.front.faults.append(mischief.at(model.address, fault))
 
@@ -299,6 +299,17 @@ def listed(world) -> list[dict[str, object]]:
     return [json.loads(line) for line in outcome.out.splitlines()]
 
 
+def left_of(model, known):
+    """Files without a name, and what is kept of a download of this model."""
+    url = model.name.partition("#")[0]
+    keys = {
+        model.digest.replace(":", "-"),
+        "url-" + hashlib.sha256(url.encode()).hexdigest(),
+    }
+    partials = [one for one in known if one.get("partial", {}).get("name") in keys]
+    return partials + [one for one in known if "unnamed" in one]
+
+
 def stored(world, model):
     """What the store says of a model; none: it is not there."""
     found = [one for one in listed(world) if one.get("digest") == model.digest]
@@ -319,18 +330,24 @@ def all_whole(world, web):
 
 def whole(world, model):
     """The store names it, and its bytes are those of the registry; nothing half-made is beside."""
-    found = stored(world, model)
-    assert found is not None, listed(world)
+    known = listed(world)
+    found = next((one for one in known if one.get("digest") == model.digest), None)
+    assert found is not None, known
     shown = json.loads(world.home.keeper("models", "show", found["name"], "--json").out)
     with Path(shown["path"]).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     assert "sha256:" + digest == shown["digest"] == model.digest
-    assert not [one for one in listed(world) if "partial" in one or "unnamed" in one]
+    assert not left_of(model, known), known
+
+
+@then("nothing of it is kept")
+def nothing_kept(world, web):
+    not_stored(world, web)
+    assert not left_of(web.model, listed(world))
 
 
 @then("it is not stored")
 @then("none of them is stored")
-@then("nothing of it is kept")
 def not_stored(world, web):
     """No model, no file without a name; what may be resumed is no file of the store yet."""
     known = listed(world)
@@ -341,8 +358,8 @@ def not_stored(world, web):
 @then("each ends with its code")
 def each_code(web, world):
     wrong = [
-        f"{code} expected, [{ended}] {said[-400:]}"
-        for name, code in web.wanted.items()
+        f"{fault}: {code} expected, [{ended}] {said[-400:]}"
+        for name, (fault, code) in web.wanted.items()
         for ended, said in [world.seen["ended"][name]]
         if not ended or f'"{code}"' not in said
     ]
