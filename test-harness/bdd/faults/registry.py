@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -117,6 +117,7 @@ class Registry:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._free_at = 0.0
+        self._peers: set[socket.socket] = set()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -161,8 +162,18 @@ class Registry:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
+    def hang_up(self) -> None:
+        """Every connection is cut, as by a server that starts anew."""
+        with self._lock:
+            peers = list(self._peers)
+        for peer in peers:
+            with suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
+
     def _talk(self, peer: socket.socket) -> None:
         """One connection, request after request."""
+        with self._lock:
+            self._peers.add(peer)
         with peer, peer.makefile("rb") as said:
             try:
                 while (asked := _request(said)) is not None and not self._ended.is_set():
@@ -171,6 +182,9 @@ class Registry:
                         return
             except OSError:
                 return
+            finally:
+                with self._lock:
+                    self._peers.discard(peer)
 
     def _answer(self, asked: Asked) -> Answer:
         with self._lock:

@@ -82,7 +82,7 @@ Feature: A model arrives whole or not at all
     And its bytes stop after 70 MiB
     When I begin to pull it by its address alone
     And all that may come has come
-    And the file on the web is replaced
+    And the file on the web is replaced, and its server starts anew
     And its bytes flow again
     Then the pull exits with 0
     And it is stored whole

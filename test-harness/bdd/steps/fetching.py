@@ -245,12 +245,13 @@ def flow(web):
     web.front.gate_at = 0
 
 
-@when("the file on the web is replaced")
+@when("the file on the web is replaced, and its server starts anew")
 def replaced(web):
     model = web.model
     model.path = web.made(model.path.stat().st_size // MIB)
     model.__post_init__()
     web.front.files[model.address] = File(model.path, '"v2"')
+    web.front.hang_up()
 
 
 @when("I pull all of them at once")
