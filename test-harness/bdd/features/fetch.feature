@@ -251,16 +251,17 @@ Feature: A model arrives whole or not at all
     When I ask it for 4 tokens
     Then the answer is 200
 
-  @downloads
-  Scenario: A newer version is seen, and stored in place of the old one
+  @own
+  Scenario: A newer version is seen, and takes the place of the old one
     Given a model of 3 MiB at Hugging Face, its bytes at another host
     When I pull it
     And its registry gets a newer version
     And I run rbee models list --outdated
-    Then it says at its source
+    Then it says 1 asked for, 1 outdated
+    When I pull it
+    Then it exits with 0
+    And it is stored whole
     When I pull it as the version that was there before
     Then it exits with 1
     And it says MODEL_VERSION_MISMATCH
-    When I pull it
-    Then it exits with 0
     And it is stored whole

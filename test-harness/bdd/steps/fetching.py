@@ -95,9 +95,9 @@ class Pull:
 
 
 @pytest.fixture
-def web(tmp_path):
+def web(tmp_path_factory):
     with running() as front, running() as store:
-        yield Web(front, store, tmp_path)
+        yield Web(front, store, tmp_path_factory.mktemp("web"))
 
 
 # --- given ----------------------------------------------------------------------------------

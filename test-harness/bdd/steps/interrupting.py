@@ -134,7 +134,7 @@ def killed_often(world, web):
     print(f"the moments come from the seed {seed}")
     dice = random.Random(seed)
     size_bytes = web.model.path.stat().st_size
-    world.seen["twice"] = []
+    world.seen["twice"], world.seen["broken_off"] = [], 0
     for number in range(KILLS):
         before = web.front.sent_twice_bytes
         pull = Pull(world.home, web.model.name)
@@ -147,7 +147,7 @@ def killed_often(world, web):
             within_s=30,
         )
         kill(world, dice.choice(VICTIMS))
-        pull.end()
+        world.seen["broken_off"] += pull.end() != 0
         world.seen["twice"].append(web.front.sent_twice_bytes - before)
     before = web.front.sent_twice_bytes
     world.seen["pulls"] = [Pull(world.home, web.model.name)]
@@ -172,6 +172,7 @@ def kill(world, victim):
 def one_part(world):
     assert len(world.seen["twice"]) == KILLS + 1
     assert max(world.seen["twice"]) <= PART_BYTES, world.seen["twice"]
+    assert world.seen["broken_off"] >= KILLS / 2, "the signals came too late to break anything"
 
 
 @then(parsers.parse("the pull exits with {code:d} within {limit_s:g} s"))
