@@ -42,19 +42,6 @@ def shared_home(model: Path) -> Iterator[Home]:
     home.end()
 
 
-@pytest.fixture(scope="session")
-def downloading_home(model: Path) -> Iterator[Home]:
-    """One running rbee for all scenarios that fetch, with short limits."""
-    home = Home(
-        model,
-        RBEE_DOWNLOAD_STALL_S="0.5",
-        RBEE_DOWNLOAD_TRICKLE_S="1",
-        RBEE_LIMITS_DISK_RESERVE="0",
-    )
-    yield home
-    home.end()
-
-
 @pytest.fixture
 def settings() -> dict[str, str]:
     """RBEE_* of a home of its own; filled by Given."""

@@ -112,7 +112,8 @@ class Registry:
         self.bytes_per_s = 0
         """What all bodies together may take; 0: as much as there is."""
         self.gate_at = 0
-        """No byte of a body goes out beyond so many in all; 0: there is no gate."""
+        """No byte goes out beyond so many in all, but for a file's first one alone, which tells
+        what is there; 0: there is no gate."""
         self._sent: dict[str, list[tuple[int, int]]] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -145,6 +146,15 @@ class Registry:
         with self._lock:
             self._sent.clear()
             self.asked.clear()
+
+    def clear(self) -> None:
+        """Nothing lies here any more, nobody is answered, and all is well again."""
+        self.hang_up()
+        self.forget()
+        with self._lock:
+            for held in (self.files, self.routes, self.faults):
+                held.clear()
+        self.bytes_per_s = self.gate_at = 0
 
     # --- serving ----------------------------------------------------------------------------
 
@@ -226,7 +236,7 @@ class Registry:
         """How many bytes may go now; waits for it. 0: the server has ended."""
         if drip_bytes:
             return 0 if self._ended.wait(_DRIP_EVERY_S) else min(most, drip_bytes)
-        while self.gate_at and self.sent_bytes >= self.gate_at:
+        while most > 1 and self.gate_at and self.sent_bytes >= self.gate_at:
             if self._ended.wait(_LOOK_S):
                 return 0
         count = min(most, _STEP_BYTES)

@@ -87,7 +87,7 @@ Feature: A model arrives whole or not at all
     Then the pull exits with 0
     And it is stored whole
 
-  @downloads
+  @own
   Scenario: A key goes to nobody but the registry that it is for
     Given a model of 3 MiB at Hugging Face, its bytes at another host
     And my key for Hugging Face is hf_secret

