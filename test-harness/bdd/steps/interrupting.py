@@ -15,7 +15,8 @@ from pytest_bdd import given, parsers, then, when
 
 from eventually import eventually
 from faults.cutting_proxy import cutting
-from steps.fetching import MIB, PART_BYTES, Pull, listed, whole
+from steps.fetching import PART_BYTES, Pull, listed, whole
+from steps.registries import MIB
 from world import Home
 
 KILLS = int(os.environ.get("RBEE_TEST_KILLS", "5"))
