@@ -111,8 +111,8 @@ class Core:
         problem = self._deaths.get(worker)
         return from_problem(problem) if problem is not None else None
 
-    def log_request(self, job: str, model: str, path: str, code: str) -> None:
-        self._log("request", job=job, model=model, path=path, code=code)
+    def log_request(self, job: str, model: str, path: str, code: str, caller: str) -> None:
+        self._log("request", job=job, model=model, path=path, code=code, caller=caller)
 
     def shut_down(self, drain_s: float | None) -> None:
         self.on_shut_down(drain_s)

@@ -39,6 +39,8 @@ class Task:
     relay: Callable[[Answer], Relay] | None
     edit: Callable[[bytes], bytes] | None = None
     """What is done to a one-body answer before it goes out."""
+    key_id: str = ""
+    """Whose request it is; empty: nobody in particular."""
 
 
 class Dispatch:
@@ -65,7 +67,7 @@ class Dispatch:
                 answer.fail(RbeeError("SHUTTING_DOWN"))
         finally:
             core.counters.ended(task.served.name, code, core.clock() - began)
-            core.log_request(answer.job_id, task.served.name, task.call.path, code)
+            core.log_request(answer.job_id, task.served.name, task.call.path, code, task.key_id)
 
     async def _attempts(self, task: Task, answer: Answer) -> None:
         tried: list[str] = []

@@ -42,7 +42,7 @@ async def chat(visit: Visit) -> None:
         )
 
     call = _call(visit, ask, path, body, served.name)
-    task = Task(served, (served.name, "chat"), call, relay)
+    task = Task(served, (served.name, "chat"), call, relay, key_id=visit.caller.key_id)
     await Dispatch(core).run(task, visit.answer)
 
 
@@ -67,7 +67,8 @@ async def passed(visit: Visit) -> None:
         return PassRelay(answer, model=served.name)
 
     call = _call(visit, ask, path, body, served.name)
-    await Dispatch(core).run(Task(served, (served.name, "chat"), call, relay), visit.answer)
+    task = Task(served, (served.name, "chat"), call, relay, key_id=visit.caller.key_id)
+    await Dispatch(core).run(task, visit.answer)
 
 
 async def plain(visit: Visit) -> None:
@@ -86,7 +87,8 @@ async def props(visit: Visit) -> None:
         )
     served = core.models.find(name, core.roster.models)
     call = Call("GET", "/props", b"", served.name, None, 0.0)
-    task = Task(served, (served.name, "chat"), call, None, edit=without_path)
+    key_id = visit.caller.key_id
+    task = Task(served, (served.name, "chat"), call, None, edit=without_path, key_id=key_id)
     await Dispatch(core).run(task, visit.answer)
 
 
@@ -98,7 +100,8 @@ async def _whole(visit: Visit, mode: str, ask: Ask | None = None) -> None:
     path = visit.exchange.request.path
     body = encode({**_named(ask, served.name).body, "stream": False})
     call = _call(visit, ask, path, body, served.name)
-    await Dispatch(core).run(Task(served, (served.name, mode), call, None), visit.answer)
+    task = Task(served, (served.name, mode), call, None, key_id=visit.caller.key_id)
+    await Dispatch(core).run(task, visit.answer)
 
 
 def _parse(visit: Visit) -> Ask:

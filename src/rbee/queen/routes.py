@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from rbee.edge.http_server import Exchange
 from rbee.errors import RbeeError
 from rbee.policy import access
+from rbee.policy.keys import NOBODY, OWNER, Caller
 from rbee.queen.answer import Answer, Dialect
 from rbee.queen.core import Core
 
@@ -50,6 +51,7 @@ class Visit:
     answer: Answer
     rest: str = ""
     """What follows the prefix, for routes that end in `/`."""
+    caller: Caller = NOBODY
 
     def header(self, name: str) -> str | None:
         return self.exchange.request.header(name)
@@ -93,7 +95,8 @@ class Router:
                 self._preflight(exchange, cors)
                 return
             handler = self._allowed(exchange, route)
-            await handler(Visit(self._core, exchange, answer, rest))
+            caller = OWNER if exchange.request.admin else NOBODY
+            await handler(Visit(self._core, exchange, answer, rest, caller))
         except RbeeError as error:
             answer.fail(error, spent=False)
         except asyncio.CancelledError:
