@@ -33,6 +33,7 @@ class Asker:
         self._devices: list[Mapping[str, Any]] = []
         self.started = False
         """This call started rbee."""
+        self.key_needed = False
 
     def meet(self) -> None:
         """Start rbee if it is ours and down. Raises what `ensure_up` raises, NOT_RUNNING."""
@@ -52,6 +53,7 @@ class Asker:
             status, _ = ensure_up(self.connection.home, self.screen, {}, first_run=True)
         self.connection.check_version(status)
         self.url = str(status["url"])
+        self.key_needed = bool(status.get("key_needed"))
         self._tell_unusable(status)
 
     def name_of(self, model: str) -> str:

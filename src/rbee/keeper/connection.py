@@ -45,6 +45,16 @@ class Connection:
         """The rbee of this home, by its admin socket."""
         return cls(Address(unix=home.admin_socket), home, str(home.admin_socket))
 
+    def running(self) -> bool:
+        """Whether an rbee answers there; which version does not matter."""
+        try:
+            self.get("/rbee/status")
+        except RbeeError as error:
+            if error.code not in ("NOT_RUNNING", "CONNECTION_LOST", "SHUTTING_DOWN"):
+                raise
+            return False
+        return True
+
     def get(self, path: str) -> Any:
         return self._whole("GET", path, None)
 

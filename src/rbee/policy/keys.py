@@ -40,7 +40,7 @@ class KeyLimits:
     concurrent: int = 0
 
     @property
-    def any(self) -> bool:
+    def bounded(self) -> bool:
         return bool(self.rpm or self.tpm or self.concurrent)
 
 

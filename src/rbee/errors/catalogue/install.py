@@ -29,7 +29,8 @@ ROWS = (
         exit=2,
         retry=Retry.NEVER,
         says="rbee has no keys yet and does not listen on {host}, where others could reach it.",
-        do="Use --host 127.0.0.1; a reverse proxy in front can add a password.",
+        do="Make one, then start again: rbee keys create   (or stay on this machine: "
+        "rbee up --host 127.0.0.1)",
         means="Nothing was started.",
         facts=("host",),
     ),

@@ -100,4 +100,5 @@ def _tell(summary: Summary, asker: Asker, screen: Screen) -> None:
     if summary.facts.get("degraded"):
         screen.mark("other", str(summary.facts["degraded"]))
     if asker.started:
-        screen.line(f"  Any OpenAI client: {asker.url}/v1 (on this machine no key is needed)")
+        key = "with a key: rbee keys create" if asker.key_needed else "no key is needed here"
+        screen.line(f"  Any OpenAI client: {asker.url}/v1 ({key})")
