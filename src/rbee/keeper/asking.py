@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from rbee.keeper.answer import Answering, Question, Summary
 from rbee.keeper.connection import Connection
 from rbee.keeper.fetching import described, fetch, full_name, is_path
 from rbee.keeper.render import Screen, put, safe
-from rbee.policy.retry import delay_s
 
 if TYPE_CHECKING:
     from rbee.settings import Settings
@@ -26,6 +24,7 @@ class Asker:
 
     def __init__(self, connection: Connection, screen: Screen, *, json: bool) -> None:
         self.connection = connection
+        connection.screen = screen
         self.screen = screen
         self._json = json
         self._terminal = sys.stdout.isatty()
@@ -36,9 +35,10 @@ class Asker:
         self.key_needed = False
 
     def meet(self) -> None:
-        """Start rbee if it is ours and down. Raises what `ensure_up` raises, NOT_RUNNING."""
+        """Start rbee if it is ours and down. Raises what `ensure_up` raises, and for a distant one
+        what `Connection` raises."""
         if not self.connection.local:
-            self._meet_distant()
+            self.connection.check_version(self.connection.get("/rbee/status"))
             return
         try:
             status = self.connection.get("/rbee/status")
@@ -152,26 +152,6 @@ class Asker:
             if not self._json:
                 self._print("\n")
             self.screen.mark("other", f"what came of the answer is kept in {path}")
-
-    def _meet_distant(self) -> None:
-        """Dial again after 1, 2, 4, 8, 16 s: the network may be waking up."""
-        attempt = 0
-        while True:
-            try:
-                self.connection.check_version(self.connection.get("/rbee/status"))
-                return
-            except RbeeError as error:
-                attempt += 1
-                pause_s = delay_s(attempt, random.random())
-                if error.code != "NOT_RUNNING" or pause_s is None:
-                    raise
-            until = time.monotonic() + pause_s
-            while (left_s := until - time.monotonic()) > 0:
-                words = (
-                    f"{self.connection.shown} does not answer; try {attempt + 1} in {left_s:.0f} s"
-                )
-                self.screen.live(f"dial {attempt}", words)
-                time.sleep(min(0.1, left_s))
 
     def _tell_unusable(self, status: Mapping[str, Any]) -> None:
         self._devices = list(status.get("devices") or ())

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rbee.edge.home import Home, default_home
 from rbee.edge.local_http import Address, Broken, Reply, ask
 from rbee.errors import RbeeError
 from rbee.keeper.failure import error_from
+from rbee.keeper.render import Screen
 from rbee.version import VERSION
+
+if TYPE_CHECKING:
+    from rbee.keeper.dialing import Dialing
 
 TICK_S = 0.1
 """How often a wait looks up: for the live line, a deadline, Ctrl-C."""
 
 
 class Connection:
-    """Asks one rbee. Raises NOT_RUNNING, CONNECTION_LOST, or what rbee answers."""
+    """Asks one rbee. Raises what rbee answers, and CONNECTION_LOST; for one on this machine
+    NOT_RUNNING, for a distant one NETWORK_UNREACHABLE and CIRCUIT_OPEN."""
 
     def __init__(self, address: Address, home: Home, shown: str, key: str = "") -> None:
         self._address = address
@@ -26,6 +32,8 @@ class Connection:
         self.home = home
         self.shown = shown
         self.local = address.unix is not None
+        self.screen: Screen | None = None
+        """Where waits are told; without one on stderr, unless it is to hold JSON only."""
 
     @classmethod
     def of(cls, url: str = "") -> Connection:
@@ -93,8 +101,9 @@ class Connection:
     ) -> Reply:
         """The answer once its head is in; an error status is raised as what rbee says."""
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
-        try:
-            reply = ask(
+
+        def send() -> Reply:
+            return ask(
                 self._address,
                 method,
                 path,
@@ -103,6 +112,9 @@ class Connection:
                 tick_s=TICK_S,
                 on_tick=on_tick,
             )
+
+        try:
+            reply = send() if self.local else self._dialing().reach(send, on_tick)
             if reply.status >= 400:
                 raise self._refusal(reply)
         except Broken as exc:
@@ -122,6 +134,15 @@ class Connection:
         """Raises VERSION_MISMATCH if that rbee is not of this command's version."""
         if status.get("version") != VERSION:
             raise mismatch(str(status.get("version")))
+
+    def _dialing(self) -> Dialing:
+        from rbee.edge.config_file import load_settings
+        from rbee.edge.dial_file import DialFile
+        from rbee.keeper.dialing import Dialing
+
+        screen = self.screen or Screen.on(sys.stderr, json="--json" in sys.argv)
+        timing = load_settings(self.home).timing
+        return Dialing(self.shown, DialFile(self.home), timing, on_pause=screen.live)
 
     def _whole(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         reply = self.open(method, path, body)
@@ -143,7 +164,7 @@ class Connection:
 
 
 def checked(url: str = "") -> Connection:
-    """A connection to an rbee of this version. Raises NOT_RUNNING or VERSION_MISMATCH."""
+    """A connection to an rbee of this version. Raises VERSION_MISMATCH, and as `Connection`."""
     connection = Connection.of(url)
     connection.check_version(connection.get("/rbee/status"))
     return connection

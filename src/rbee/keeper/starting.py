@@ -14,7 +14,6 @@ from typing import Any
 
 from rbee.edge.config_file import load_settings
 from rbee.edge.home import Home
-from rbee.edge.key_file import KeyFile
 from rbee.errors import RbeeError, Report, Retry
 from rbee.keeper.connection import Connection, mismatch
 from rbee.keeper.render import Screen, safe
@@ -50,7 +49,7 @@ def ensure_up(
     Raises CONFIG_INVALID, BIND_REFUSED, PORT_TAKEN, START_FAILED, VERSION_MISMATCH.
     """
     settings = load_settings(home, flags)
-    if not may_bind(settings.host, keys=_keys(home)):
+    if not may_bind(settings.host, keys=0) and not may_bind(settings.host, keys=_keys(home)):
         raise RbeeError("BIND_REFUSED", host=settings.host)
     prepare(home)
     with lock(home, screen):
@@ -68,6 +67,8 @@ def ensure_up(
 
 
 def _keys(home: Home) -> int:
+    from rbee.edge.key_file import KeyFile
+
     found = KeyFile(home.keys_file)
     found.load()
     return len(found.records)

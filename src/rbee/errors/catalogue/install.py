@@ -45,6 +45,27 @@ ROWS = (
         facts=("url",),
     ),
     Row(
+        code="NETWORK_UNREACHABLE",
+        status=502,
+        exit=255,
+        retry=Retry.LATER,
+        says="The rbee at {url} cannot be reached: {problem}.",
+        do="Check the address and the network; on that machine: rbee ps",
+        means="Nothing was sent; it was tried again and again with growing pauses.",
+        facts=("url", "problem"),
+    ),
+    Row(
+        code="CIRCUIT_OPEN",
+        status=503,
+        exit=255,
+        retry=Retry.LATER,
+        says="The rbee at {url} did not answer {failures} times in a row and is left alone for "
+        "{wait_s} s more.",
+        do="Check the network, and try again then; or at once, after: rbee up --detach",
+        means="Nothing was sent.",
+        facts=("url", "failures", "wait_s"),
+    ),
+    Row(
         code="CONNECTION_LOST",
         status=502,
         exit=255,
