@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.chats import compare
 from bench.stack import RBEE, Door, Stack, ask, ask_many, body, serving
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -129,6 +130,14 @@ def help_time(rounds: int) -> None:
     row("rbee --help over the bare interpreter", f"{ratio:.2f} x", "<= 3 x", ratio <= 3)
 
 
+def warm_chats(model: Path, count: int) -> None:
+    """Chats of three turns on two workers."""
+    with serving(model, "--replicas", "2", "--parallel", "2") as stack:
+        found, ratio = compare(stack, count, at_once=2)
+    row("later turns of chats that find their cache", f"{found:.0%}", ">= 90 %", found >= 0.9)
+    row("their first token over random routing", f"{ratio:.2f} x", "<= 0.5 x", ratio <= 0.5)
+
+
 def main() -> None:
     model = model_path()
     help_time(15)
@@ -144,6 +153,7 @@ def main() -> None:
         ask(queen, body(4))
         throughput("double", queen, worker, 4, 0.9, 7)
         first_token("double", queen, worker, 25)
+    warm_chats(model, 12)
     cold_infer(model, 5)
 
 

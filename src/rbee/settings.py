@@ -91,6 +91,14 @@ class Timing:
     orphan_s: float = 60.0
     """How long a hive without its queen, or a worker without its hive, waits before it ends."""
     health_every_s: float = 5.0
+    breaker_open_s: float = 60.0
+    """How long a worker that somebody else runs gets nothing after too many faults."""
+    breaker_open_local_s: float = 10.0
+    """The same for a worker of ours: the hive sees its process, and brings a new one soon."""
+    slow_start_s: float = 20.0
+    """From a quarter of its slots to all of them, after a worker recovered beside others."""
+    memory_look_s: float = 5.0
+    """Between two looks at how short memory is."""
     hold_status_s: float = 10.0
     """How long the status line is held back, so that a refusal has its true status."""
     comment_every_s: float = 15.0

@@ -137,7 +137,7 @@ class Home:
     def chat(self, **fields: Any) -> httpx.Response:
         return self.ask("POST", "/v1/chat/completions", json=chat_body(**fields))
 
-    def stream(self, **fields: Any) -> Stream:
+    def stream(self, headers: Mapping[str, str] | None = None, **fields: Any) -> Stream:
         """A streamed chat, read in the background."""
         found = Stream()
         url = self.url
@@ -148,6 +148,7 @@ class Home:
                     "POST",
                     url + "/v1/chat/completions",
                     json=chat_body(stream=True, **fields),
+                    headers=dict(headers or {}),
                     timeout=60,
                 ) as answer:
                     found.status = answer.status_code

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from rbee.edge.lines import LineChannel, listen_lines
 from rbee.errors import RbeeError
 from rbee.version import CONTROL_PROTOCOL, VERSION
 from rbee.wire import control
 from rbee.wire.problem import from_problem, to_problem
+from rbee.wire.unreadable import UNREADABLE
 
 CallMaker = Callable[[str], control.ToHive]
 
@@ -97,7 +96,7 @@ class HiveLink:
         while (line := await channel.receive()) is not None:
             try:
                 message = control.decode_from_hive(line)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 break
             self._hear(message)
         if self._channel is channel:
@@ -110,7 +109,7 @@ class HiveLink:
             return None
         try:
             hello = control.decode_from_hive(line)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return None
         if not isinstance(hello, control.Hello):
             return None

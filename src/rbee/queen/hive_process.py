@@ -16,6 +16,7 @@ import msgspec
 
 from rbee.edge.home import Home
 from rbee.edge.process_table import is_alive, start_time
+from rbee.wire.unreadable import UNREADABLE
 
 _MET_WITHIN_S = 2.0
 """How long a hive found alive may take to dial in before another is started beside its lock."""
@@ -107,7 +108,7 @@ def running_hive(home: Home) -> int:
         pid, started = said["pid"], said["start_time"]
         if not isinstance(pid, int) or not isinstance(started, int | float):
             return 0
-    except (OSError, KeyError, msgspec.DecodeError):
+    except (OSError, KeyError, *UNREADABLE):
         return 0
     return pid if is_alive(pid, started) else 0
 

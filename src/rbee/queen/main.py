@@ -26,6 +26,7 @@ from rbee.queen.events import Events
 from rbee.queen.hive_process import HiveProcess
 from rbee.queen.route_table import ROUTES
 from rbee.queen.routes import Router
+from rbee.queen.upkeep import tend
 from rbee.queen.wishes import Wishes
 from rbee.settings import KEEP_ALWAYS, Settings
 from rbee.version import VERSION
@@ -69,6 +70,7 @@ class Queen:
         self._recall()
         await self._core.link.listen(home.control_socket)
         keeping = asyncio.create_task(self._hive.keep(self._core.met))
+        tending = asyncio.create_task(tend(self._core))
         await self._server.listen_unix(home.admin_socket)
         self._announce()
         self._catch_signals()
@@ -79,6 +81,7 @@ class Queen:
             await self._drain()
         finally:
             keeping.cancel()
+            tending.cancel()
             await self._hive.end(self._settings.timing.term_s)
             await self._close()
 
