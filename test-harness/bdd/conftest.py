@@ -22,6 +22,8 @@ pytest_plugins = [
     "steps.selftests",
     "steps.store",
     "steps.admission",
+    "steps.keys",
+    "steps.partitions",
 ]
 
 
