@@ -45,9 +45,9 @@ class Phone:
     def knows(self, line: Line) -> None:
         self.file.change("http://far:1", lambda _: (None, line))
 
-    def _send(self) -> Reply:
+    def _send(self, connect_s: float) -> Reply:
         self.dials += 1
-        return ask(self._address, "GET", "/")
+        return ask(self._address, "GET", "/", connect_s=connect_s)
 
     def _paused(self, step: str, words: str) -> None:
         if step not in self.pauses:
@@ -133,3 +133,12 @@ def test_the_real_command_says_what_is_wrong(rbee: Rbee, home: Home, closed_port
     rbee("up", "--detach", "--host", "0.0.0.0")  # refused, and yet a word of the person's
     assert "NETWORK_UNREACHABLE" in rbee("ps", env=far).stderr
     assert rbee("version", env=far).returncode == 0
+
+
+def test_a_deadline_holds_while_it_dials(rbee: Rbee, home: Home, closed_port: int) -> None:
+    """`--timeout` counts from the first dial."""
+    far = {"RBEE_URL": f"http://127.0.0.1:{closed_port}"}
+    began = time.monotonic()
+    done = rbee("infer", "-m", "tiny", "-p", "Hi", "--timeout", "1", env=far)
+    assert (done.returncode, "DEADLINE_EXCEEDED" in done.stderr) == (124, True), done.stderr
+    assert time.monotonic() - began < 10

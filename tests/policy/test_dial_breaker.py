@@ -11,7 +11,7 @@ OPEN_S = 60.0
 def after(*times: float) -> Line:
     line = CLEAR
     for at in times:
-        line = failed(line, at, open_s=OPEN_S)
+        line = failed(line, at)
     return line
 
 
@@ -27,7 +27,7 @@ def test_after_a_minute_exactly_one_is_let_through() -> None:
     found = decide(line, 65, open_s=OPEN_S)
     assert isinstance(found, Dial) and found.trial
     assert decide(found.line, 66, open_s=OPEN_S) == Hold(5, 59)
-    assert isinstance(decide(failed(found.line, 67, open_s=OPEN_S), 100, open_s=OPEN_S), Hold)
+    assert isinstance(decide(failed(found.line, 67), 100, open_s=OPEN_S), Hold)
 
 
 def test_failures_far_apart_are_not_in_a_row() -> None:
@@ -39,7 +39,7 @@ def test_a_reboot_begins_anew() -> None:
     """Times of an earlier boot lie ahead of the clock."""
     line = Line(OPENS_AFTER, 90_000.0)
     assert decide(line, 30.0, open_s=OPEN_S) == Dial(CLEAR)
-    assert failed(line, 30.0, open_s=OPEN_S) == Line(1, 30.0)
+    assert failed(line, 30.0) == Line(1, 30.0)
 
 
 @given(st.lists(st.floats(0, 200), max_size=60))
@@ -53,4 +53,4 @@ def test_nobody_is_held_for_longer_than_the_limit(gaps: list[float]) -> None:
             assert 0 < found.wait_s <= OPEN_S
             assert line.failures >= OPENS_AFTER
         else:
-            line = failed(found.line, now, open_s=OPEN_S)
+            line = failed(found.line, now)

@@ -60,6 +60,8 @@ def test_the_first_key_closes_the_door(tmp_path):
             assert (await here.client.get("/v1/models", headers=headers)).status_code == 200
         for path in ("/health", "/", "/openapi.json"):
             assert (await here.client.get(path)).status_code == 200
+        told = (await here.client.get("/metrics", headers=bearer(mine))).text
+        assert 'rbee_refused_total{code="KEY_INVALID"} 2.0' in told
         for path in ("/metrics", "/rbee/ps", "/rbee/status", "/rbee/models"):
             assert await refusal(here, {}, path) == (401, "KEY_MISSING")
             assert (await here.client.get(path, headers=bearer(mine))).status_code == 200

@@ -17,7 +17,7 @@ from rbee.edge.peer import keep_asking
 _HEAD_BYTES = 256 << 10
 _LINE_BYTES = 32 << 20
 _READ_BYTES = 64 << 10
-_SILENT_S = 15
+_SILENT_S = 12
 """A peer whose kernel answers nothing for so long is gone; a flap of a few seconds is borne."""
 _HEX = b"0123456789abcdefABCDEF"
 

@@ -34,11 +34,11 @@ class Asker:
         """This call started rbee."""
         self.key_needed = False
 
-    def meet(self) -> None:
-        """Start rbee if it is ours and down. Raises what `ensure_up` raises, and for a distant one
-        what `Connection` raises."""
+    def meet(self, within_s: float | None = None) -> None:
+        """Start rbee if it is ours and down. Raises what `ensure_up` raises; for a distant one what
+        `Connection` raises, and DEADLINE_EXCEEDED if it is not reached in time."""
         if not self.connection.local:
-            self.connection.check_version(self.connection.get("/rbee/status"))
+            self._reach(within_s)
             return
         try:
             status = self.connection.get("/rbee/status")
@@ -152,6 +152,16 @@ class Asker:
             if not self._json:
                 self._print("\n")
             self.screen.mark("other", f"what came of the answer is kept in {path}")
+
+    def _reach(self, within_s: float | None) -> None:
+        begun_at = time.monotonic()
+
+        def check() -> None:
+            if within_s is not None and time.monotonic() - begun_at > within_s:
+                phase = "not even begun: rbee could not be reached"
+                raise RbeeError("DEADLINE_EXCEEDED", deadline_s=within_s, phase=phase)
+
+        self.connection.check_version(self.connection.get("/rbee/status", check))
 
     def _tell_unusable(self, status: Mapping[str, Any]) -> None:
         self._devices = list(status.get("devices") or ())

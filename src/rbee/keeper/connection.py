@@ -18,6 +18,7 @@ from rbee.version import VERSION
 if TYPE_CHECKING:
     from rbee.keeper.dialing import Dialing
 
+CONNECT_S = 2.0
 TICK_S = 0.1
 """How often a wait looks up: for the live line, a deadline, Ctrl-C."""
 
@@ -63,8 +64,8 @@ class Connection:
             return False
         return True
 
-    def get(self, path: str) -> Any:
-        return self._whole("GET", path, None)
+    def get(self, path: str, on_tick: Callable[[], None] = lambda: None) -> Any:
+        return self._whole("GET", path, None, on_tick)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._whole("POST", path, body)
@@ -102,19 +103,20 @@ class Connection:
         """The answer once its head is in; an error status is raised as what rbee says."""
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
 
-        def send() -> Reply:
+        def send(connect_s: float) -> Reply:
             return ask(
                 self._address,
                 method,
                 path,
                 headers=[*self._headers, *headers],
                 body=data,
+                connect_s=connect_s,
                 tick_s=TICK_S,
                 on_tick=on_tick,
             )
 
         try:
-            reply = send() if self.local else self._dialing().reach(send, on_tick)
+            reply = send(CONNECT_S) if self.local else self._dialing().reach(send, on_tick)
             if reply.status >= 400:
                 raise self._refusal(reply)
         except Broken as exc:
@@ -144,8 +146,14 @@ class Connection:
         timing = load_settings(self.home).timing
         return Dialing(self.shown, DialFile(self.home), timing, on_pause=screen.live)
 
-    def _whole(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        reply = self.open(method, path, body)
+    def _whole(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> Any:
+        reply = self.open(method, path, body, on_tick=on_tick)
         try:
             return json.loads(reply.body())
         except (Broken, ValueError) as exc:

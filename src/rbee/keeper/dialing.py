@@ -39,8 +39,8 @@ class Dialing:
         self._timing = timing
         self._on_pause = on_pause
 
-    def reach(self, send: Callable[[], Reply], on_tick: Callable[[], None]) -> Reply:
-        """Send, and send again while nobody has accepted it.
+    def reach(self, send: Callable[[float], Reply], on_tick: Callable[[], None]) -> Reply:
+        """Send, and send again while nobody has accepted it. `send` is told how long it may dial.
 
         Raises CIRCUIT_OPEN, NETWORK_UNREACHABLE, or `Broken` for an answer that was cut.
         """
@@ -48,7 +48,7 @@ class Dialing:
         attempt = 0
         while True:
             try:
-                reply = send()
+                reply = send(self._timing.connect_s)
             except (OSError, Broken) as exc:
                 if isinstance(exc, Broken) and exc.sent:
                     self._note_reached()
@@ -78,10 +78,8 @@ class Dialing:
         return found.trial
 
     def _note_failure(self) -> None:
-        now, open_s = time.monotonic(), self._timing.dial_open_s
-        self._file.change(
-            self._url, lambda line: (None, dial_breaker.failed(line, now, open_s=open_s))
-        )
+        now = time.monotonic()
+        self._file.change(self._url, lambda line: (None, dial_breaker.failed(line, now)))
 
     def _note_reached(self) -> None:
         self._file.change(self._url, lambda line: (None, CLEAR))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OPENS_AFTER = 5
+ROW_S = 60.0
+"""Failures further apart than this are not in a row; the longest pause between dials is 24 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def decide(line: Line, now: float, *, open_s: float) -> Dial | Hold:
     return Dial(Line(line.failures, now), trial=True)
 
 
-def failed(line: Line, now: float, *, open_s: float) -> Line:
+def failed(line: Line, now: float) -> Line:
     """One dial more that failed. Failures that lie far apart are not in a row."""
-    near = 0 <= now - line.failed_at <= open_s
+    near = 0 <= now - line.failed_at <= ROW_S
     return Line(line.failures + 1 if near else 1, now)

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from rbee.wire.keys import ADMIN, INFER, PREFIX, ROLES, KeyAsk, KeyRecord
 
 _FORM = re.compile(r"rb_([0-9a-z]{8})_[0-9a-f]{64}", re.ASCII)
@@ -31,8 +33,7 @@ _FOR_EVER = 253_402_300_799
 """The end of the year 9999: no date beyond it can be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyLimits:
+class KeyLimits(msgspec.Struct, frozen=True):
     """What a key may ask for; 0: no limit."""
 
     rpm: int = 0
@@ -44,8 +45,7 @@ class KeyLimits:
         return bool(self.rpm or self.tpm or self.concurrent)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who sent a request."""
 
     key_id: str = ""

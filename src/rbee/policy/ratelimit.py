@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 WINDOW_S = 60.0
 _ROUNDING_S = 1e-6
@@ -24,15 +25,13 @@ ANSWER_TOKENS = 256
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict")
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """It fits. `full_at` is the new state."""
 
     full_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """It does not fit yet; after `wait_s` it does."""
 
     wait_s: float

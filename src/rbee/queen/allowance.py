@@ -109,9 +109,9 @@ class Allowances:
         found: Headers = []
         limits = caller.limits
         if limits.rpm:
-            found += _bucket("requests", limits.rpm, used.requests_full_at, now)
+            found += _bucket(_REQUESTS, limits.rpm, used.requests_full_at, now)
         if limits.tpm:
-            found += _bucket("tokens", limits.tpm, used.tokens_full_at, now)
+            found += _bucket(_TOKENS, limits.tpm, used.tokens_full_at, now)
         return found
 
     def forget(self, key_id: str) -> None:
@@ -119,11 +119,23 @@ class Allowances:
         self._used.pop(key_id, None)
 
 
-def _bucket(what: str, limit: int, full_at: float, now: float) -> Headers:
+def _names(what: str) -> tuple[str, str, str]:
+    return (
+        f"x-ratelimit-limit-{what}",
+        f"x-ratelimit-remaining-{what}",
+        f"x-ratelimit-reset-{what}",
+    )
+
+
+_REQUESTS, _TOKENS = _names("requests"), _names("tokens")
+
+
+def _bucket(names: tuple[str, str, str], limit: int, full_at: float, now: float) -> Headers:
+    most, left, reset = names
     return [
-        (f"x-ratelimit-limit-{what}", str(limit)),
-        (f"x-ratelimit-remaining-{what}", str(ratelimit.left(full_at, now, limit=limit))),
-        (f"x-ratelimit-reset-{what}", ratelimit.reset_text(full_at - now)),
+        (most, str(limit)),
+        (left, str(ratelimit.left(full_at, now, limit=limit))),
+        (reset, ratelimit.reset_text(full_at - now)),
     ]
 
 

@@ -125,6 +125,7 @@ class Router:
             handler = self._allowed(exchange, route)
             await handler(Visit(self._core, exchange, answer, rest, caller))
         except RbeeError as error:
+            self._core.counters.refused[error.code] += 1
             answer.fail(error, spent=False)
         except asyncio.CancelledError:
             if not exchange.closed and not answer.finished:

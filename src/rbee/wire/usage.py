@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-_PROMPT = ("prompt_tokens", "input_tokens")
-_ANSWER = ("completion_tokens", "output_tokens")
-_INSIDE = ("response", "message")
-"""Where Responses and Messages put theirs."""
+
+class _Usage(msgspec.Struct):
+    """OpenAI counts prompt and completion, Responses and Anthropic input and output."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class _Inside(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+class _Told(msgspec.Struct):
+    usage: _Usage | None = None
+    response: _Inside | None = None
+    """Where events of Responses put theirs."""
+    message: _Inside | None = None
+    """Where Anthropic's first event does."""
+
+
+_told = msgspec.json.Decoder(_Told)
 
 
 def tokens_of(data: bytes) -> tuple[int, int]:
-    """Prompt and answer tokens that an answer, or one event of it, tells of; 0: not told."""
+    """Prompt and answer tokens that an answer, or one event of it, tells of; 0: not told.
+
+    The rest of a large answer (embeddings) is passed over, not built."""
     if b"usage" not in data:
         return 0, 0
     try:
-        value = msgspec.json.decode(data)
+        told = _told.decode(data)
     except msgspec.DecodeError:
         return 0, 0
-    if not isinstance(value, dict):
-        return 0, 0
-    inside = (value.get(name) for name in _INSIDE)
-    for holder in (value, *inside):
-        usage = holder.get("usage") if isinstance(holder, dict) else None
-        if isinstance(usage, dict):
-            return _first(usage, _PROMPT), _first(usage, _ANSWER)
+    for holder in (told, told.response, told.message):
+        usage = holder.usage if holder is not None else None
+        if usage is not None:
+            return (
+                max(usage.prompt_tokens, usage.input_tokens, 0),
+                max(usage.completion_tokens, usage.output_tokens, 0),
+            )
     return 0, 0
-
-
-def _first(usage: dict[str, Any], names: tuple[str, ...]) -> int:
-    for name in names:
-        value = usage.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return 0

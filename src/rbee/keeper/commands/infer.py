@@ -22,7 +22,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     prompt = _prompt(asked)
     screen = Screen.on(sys.stderr, json=asked.json)
     asker = Asker(Connection.of(asked.url), screen, json=asked.json)
-    asker.meet()
+    asker.meet(asked.timeout)
     model = asker.name_of(asked.model)
     if asked.device:
         asker.serve(model, asked.device, asked.fallback)
