@@ -68,7 +68,7 @@ def test_it_is_dialled_six_times_and_then_left_alone(home: Home, closed_port: in
     assert time.monotonic() - began >= 0.5 * (0.02 + 0.04 + 0.08 + 0.16 + 0.32)
     assert (phone.dials, len(phone.pauses)) == (6, 5)
     other = Phone(home, closed_port)
-    assert (code_of(other), other.dials) == ("CIRCUIT_OPEN", 0)
+    assert (code_of(other), other.dials) == ("NETWORK_PAUSED", 0)
 
 
 def test_after_its_time_one_dial_is_tried(home: Home, closed_port: int) -> None:
@@ -76,7 +76,7 @@ def test_after_its_time_one_dial_is_tried(home: Home, closed_port: int) -> None:
     phone = Phone(home, closed_port)
     phone.knows(Line(OPENS_AFTER, time.monotonic() - 61))
     assert (code_of(phone), phone.dials) == ("NETWORK_UNREACHABLE", 1)
-    assert (code_of(phone), phone.dials) == ("CIRCUIT_OPEN", 1)
+    assert (code_of(phone), phone.dials) == ("NETWORK_PAUSED", 1)
 
 
 def test_an_answer_opens_the_way(home: Home) -> None:
@@ -129,7 +129,7 @@ def test_the_real_command_says_what_is_wrong(rbee: Rbee, home: Home, closed_port
     assert (done.returncode, "NETWORK_UNREACHABLE" in done.stderr) == (255, True), done.stderr
     assert "nothing listens on that port" in done.stderr
     done = rbee("models", "list", env=far)
-    assert (done.returncode, "CIRCUIT_OPEN" in done.stderr) == (255, True), done.stderr
+    assert (done.returncode, "NETWORK_PAUSED" in done.stderr) == (255, True), done.stderr
     rbee("up", "--detach", "--host", "0.0.0.0")  # refused, and yet a word of the person's
     assert "NETWORK_UNREACHABLE" in rbee("ps", env=far).stderr
     assert rbee("version", env=far).returncode == 0

@@ -17,6 +17,7 @@ from rbee.edge.private_file import write_private
 from rbee.errors import RbeeError
 from rbee.policy import keys
 from rbee.wire.keys import KeyAsk, KeyRecord
+from rbee.wire.unreadable import UNREADABLE
 
 _ID_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH = 8
@@ -47,7 +48,7 @@ class KeyFile:
             found = msgspec.json.decode(self._path.read_bytes(), type=list[KeyRecord])
         except (FileNotFoundError, NotADirectoryError):
             return
-        except (OSError, msgspec.DecodeError) as exc:
+        except (OSError, *UNREADABLE) as exc:
             told = exc.strerror if isinstance(exc, OSError) else str(exc)
             problem = f"the keys in it cannot be read ({told})"
             raise RbeeError("CONFIG_INVALID", where=str(_SHOWN_PATH), problem=problem) from exc

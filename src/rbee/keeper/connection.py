@@ -25,7 +25,7 @@ TICK_S = 0.1
 
 class Connection:
     """Asks one rbee. Raises what rbee answers, and CONNECTION_LOST; for one on this machine
-    NOT_RUNNING, for a distant one NETWORK_UNREACHABLE and CIRCUIT_OPEN."""
+    NOT_RUNNING, for a distant one NETWORK_UNREACHABLE and NETWORK_PAUSED."""
 
     def __init__(self, address: Address, home: Home, shown: str, key: str = "") -> None:
         self._address = address

@@ -42,7 +42,7 @@ class Dialing:
     def reach(self, send: Callable[[float], Reply], on_tick: Callable[[], None]) -> Reply:
         """Send, and send again while nobody has accepted it. `send` is told how long it may dial.
 
-        Raises CIRCUIT_OPEN, NETWORK_UNREACHABLE, or `Broken` for an answer that was cut.
+        Raises NETWORK_PAUSED, NETWORK_UNREACHABLE, or `Broken` for an answer that was cut.
         """
         trial = self._enter()
         attempt = 0
@@ -73,7 +73,7 @@ class Dialing:
         found = self._file.change(self._url, decide)
         if isinstance(found, Hold):
             raise RbeeError(
-                "CIRCUIT_OPEN", url=self._url, failures=found.failures, wait_s=round(found.wait_s)
+                "NETWORK_PAUSED", url=self._url, failures=found.failures, wait_s=round(found.wait_s)
             )
         return found.trial
 

@@ -40,13 +40,10 @@ class _Collector:
         for worker, count in counters.tokens.items():
             tokens.add_metric([worker], count)
         faults = CounterMetricFamily("rbee_faults", "Faults by code", labels=["code"])
-        for code, count in counters.events.items():
-            faults.add_metric([code], count)
-        refused = CounterMetricFamily(
-            "rbee_refused", "Requests refused at the door, by code", labels=["code"]
-        )
-        for code, count in counters.refused.items():
-            refused.add_metric([code], count)
+        refused = CounterMetricFamily("rbee_refused", "Refused at the door", labels=["code"])
+        for family, counts in ((faults, counters.events), (refused, counters.refused)):
+            for code, count in counts.items():
+                family.add_metric([code], count)
         running = GaugeMetricFamily("rbee_requests_running", "Requests in work", labels=["model"])
         for model, count in counters.running.items():
             running.add_metric([model], count)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from rbee.wire.unreadable import UNREADABLE
+
 
 class _Usage(msgspec.Struct):
     """OpenAI counts prompt and completion, Responses and Anthropic input and output."""
@@ -37,7 +39,7 @@ def tokens_of(data: bytes) -> tuple[int, int]:
         return 0, 0
     try:
         told = _told.decode(data)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return 0, 0
     for holder in (told, told.response, told.message):
         usage = holder.usage if holder is not None else None

@@ -12,7 +12,7 @@ Feature: Broken networks
     And it says NETWORK_UNREACHABLE
     When the other side runs rbee ps
     Then it exits with 255
-    And it says CIRCUIT_OPEN
+    And it says NETWORK_PAUSED
     And rbee goes on serving at home
     When the network is whole again
     Then the other side gets through again by itself

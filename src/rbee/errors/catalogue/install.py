@@ -55,7 +55,7 @@ ROWS = (
         facts=("url", "problem"),
     ),
     Row(
-        code="CIRCUIT_OPEN",
+        code="NETWORK_PAUSED",
         status=503,
         exit=255,
         retry=Retry.LATER,

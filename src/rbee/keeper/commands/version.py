@@ -13,7 +13,7 @@ from rbee.version import VERSION
 
 _AWAY = (
     *("NOT_RUNNING", "CONNECTION_LOST", "SHUTTING_DOWN"),
-    *("NETWORK_UNREACHABLE", "CIRCUIT_OPEN"),
+    *("NETWORK_UNREACHABLE", "NETWORK_PAUSED"),
 )
 """This command's own version is told anyway."""
 
