@@ -108,6 +108,25 @@ def test_a_running_rbee_is_asked(rbee: Rbee, home: Home, scripted: Scripted) -> 
     assert not home.keys_file.exists()
 
 
+def test_doctor_knows_who_gets_in(rbee: Rbee, home: Home) -> None:
+    """Nobody beyond this machine, holders of a key, or nobody at all."""
+
+    def found(**env: str) -> str:
+        lines = rbee("doctor", "--json", env=env).stdout.splitlines()
+        (one,) = [one for one in map(json.loads, lines) if one["about"] == "network"]
+        return f"{one['is']} {one['says']}"
+
+    assert found().startswith("ok this machine only; web pages")
+    assert found(RBEE_HOST="0.0.0.0").endswith("0.0.0.0 needs a key first")
+    id_ = json.loads(rbee("keys", "create", "--json").stdout)["id"]
+    assert "this machine only, with a key (1 valid)" in found()
+    assert found(RBEE_HOST="0.0.0.0").startswith("ok others reach it at 0.0.0.0")
+    rbee("keys", "revoke", id_)
+    assert found().endswith("but no key is valid")
+    home.keys_file.write_text("{")
+    assert "state/keys.json" in found()
+
+
 def test_a_damaged_file_stops_a_start(rbee: Rbee, home: Home) -> None:
     """rbee does not come up open because it cannot read who may come in."""
     home.prepare()

@@ -68,6 +68,16 @@ def test_tokens_are_settled(data: bytes, served: bool, left: int) -> None:
     assert tokens_left(allowances, caller, 100.0) == left
 
 
+def test_a_whole_answer_without_numbers_took_no_tokens() -> None:
+    """Tokenizing is a request, and makes none."""
+    allowances, caller = Allowances(), of(tpm=1000)
+    place = allowances.enter(caller, lambda: 400, 100.0)
+    assert place is not None
+    place.count(b'{"tokens":[1,2]}', whole=True)
+    place.leave(100.0, served=True)
+    assert tokens_left(allowances, caller, 100.0) == 1000
+
+
 def test_events_of_one_answer_are_not_added_up() -> None:
     """Anthropic tells the prompt first, and the answer's tokens again and again."""
     allowances, caller = Allowances(), of(tpm=1000)

@@ -16,6 +16,7 @@ from rbee.wire.usage import tokens_of
         (b'{"type":"message_delta","usage":{"output_tokens":9}}', (0, 9)),
         (b'{"response":{"usage":{"input_tokens":4,"output_tokens":6}}}', (4, 6)),
         (b'{"choices":[{"delta":{"content":"usage"}}]}', (0, 0)),
+        (b'{"stop":true,"tokens_evaluated":5,"tokens_predicted":8}', (5, 8)),
         (b'{"usage":null}', (0, 0)),
         (b'{"usage":{"prompt_tokens":"many","completion_tokens":true}}', (0, 0)),
         (b'["usage"]', (0, 0)),

@@ -33,7 +33,7 @@ class _Used:
 class Place:
     """What one request takes; `leave` gives back what it did not need."""
 
-    __slots__ = ("_answer_tokens", "_limits", "_prompt_tokens", "_reserved", "_used")
+    __slots__ = ("_answer_tokens", "_known", "_limits", "_prompt_tokens", "_reserved", "_used")
 
     def __init__(self, used: _Used, limits: KeyLimits, reserved: int) -> None:
         self._used = used
@@ -41,17 +41,20 @@ class Place:
         self._reserved = reserved
         self._prompt_tokens = 0
         self._answer_tokens = 0
+        self._known = False
 
-    def count(self, data: bytes) -> None:
-        """Learn from an answer, or one event of it, how many tokens it took."""
+    def count(self, data: bytes, *, whole: bool = False) -> None:
+        """Learn from one event of an answer, or from all of it, how many tokens it took. A whole
+        answer that tells of none took none: not every route makes tokens."""
         if self._limits.tpm:
             prompt, answer = tokens_of(data)
             self._prompt_tokens = max(self._prompt_tokens, prompt)
             self._answer_tokens = max(self._answer_tokens, answer)
+            self._known |= whole or prompt + answer > 0
 
     def leave(self, now: float, *, served: bool) -> None:
-        """The request is over; said again, nothing happens. An answer that told no numbers costs
-        what was reserved for it, a request that was not served costs no tokens."""
+        """The request is over; said again, nothing happens. An answer that broke off before it told
+        its numbers costs what was reserved, a request that was not served costs no tokens."""
         used = self._used
         since = used.running.pop(self, None)
         if since is None:
@@ -59,8 +62,9 @@ class Place:
         if served:
             used.mean_s += _MEAN_WEIGHT * (now - since - used.mean_s)
         if self._limits.tpm:
-            counted = self._prompt_tokens + self._answer_tokens
-            true = counted or (self._reserved if served else 0)
+            true = self._prompt_tokens + self._answer_tokens
+            if served and not self._known:
+                true = self._reserved
             used.tokens_full_at = ratelimit.settled(
                 used.tokens_full_at, limit=self._limits.tpm, reserved=self._reserved, used=true
             )

@@ -26,6 +26,9 @@ class _Told(msgspec.Struct):
     """Where events of Responses put theirs."""
     message: _Inside | None = None
     """Where Anthropic's first event does."""
+    tokens_evaluated: int = 0
+    """llama.cpp's own routes count so, on top."""
+    tokens_predicted: int = 0
 
 
 _told = msgspec.json.Decoder(_Told)
@@ -35,7 +38,7 @@ def tokens_of(data: bytes) -> tuple[int, int]:
     """Prompt and answer tokens that an answer, or one event of it, tells of; 0: not told.
 
     The rest of a large answer (embeddings) is passed over, not built."""
-    if b"usage" not in data:
+    if b"usage" not in data and b"tokens_predicted" not in data:
         return 0, 0
     try:
         told = _told.decode(data)
@@ -48,4 +51,4 @@ def tokens_of(data: bytes) -> tuple[int, int]:
                 max(usage.prompt_tokens, usage.input_tokens, 0),
                 max(usage.completion_tokens, usage.output_tokens, 0),
             )
-    return 0, 0
+    return max(told.tokens_evaluated, 0), max(told.tokens_predicted, 0)
