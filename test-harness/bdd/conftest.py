@@ -25,6 +25,8 @@ pytest_plugins = [
     "steps.registries",
     "steps.fetching",
     "steps.interrupting",
+    "steps.keys",
+    "steps.partitions",
 ]
 
 
