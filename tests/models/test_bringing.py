@@ -193,7 +193,7 @@ def test_two_that_pull_the_same_fetch_it_once(tmp_path, server):
         thread.join()
 
     assert [one.digest for one in got] == [DIGEST] * 2
-    assert server.sent_bytes <= len(MODEL) + 1
+    assert server.sent_bytes <= len(MODEL) + 2
 
 
 def test_a_newer_version_is_fetched_and_the_old_one_kept_for_its_workers(tmp_path, server):
