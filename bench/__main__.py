@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.chats import compare
+from bench.fetching import Fetch
 from bench.stack import RBEE, Door, Stack, ask, ask_many, body, serving
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -138,9 +139,25 @@ def warm_chats(model: Path, count: int) -> None:
     row("their first token over random routing", f"{ratio:.2f} x", "<= 0.5 x", ratio <= 0.5)
 
 
+def fetched(model: Path, rounds: int) -> None:
+    """A large file over loopback: its rate, and the memory that it takes."""
+    stack = Stack(model, RBEE_LIMITS_DISK_RESERVE="0")
+    try:
+        stack.rbee("up", "--detach")
+        fetch = Fetch(stack)
+        curl, rbee = map(statistics.median, fetch.run(rounds))
+    finally:
+        stack.end()
+    value = f"{rbee:.0f} / {curl:.0f} = {rbee / curl:.2f}"
+    row("MiB/s of models pull over curl | sha256sum", value, ">= 0.85", rbee / curl >= 0.85)
+    most_mib = fetch.most_bytes / (1 << 20)
+    row("memory over idle while 2 GiB come", f"{most_mib:.0f} MiB", "<= 64 MiB", most_mib <= 64)
+
+
 def main() -> None:
     model = model_path()
     help_time(15)
+    fetched(model, 3)
     with serving(model) as stack:
         queen, worker = stack.queen, stack.worker
         ask(queen, body(4))

@@ -108,7 +108,9 @@ class Timing:
     idle_connection_s: float = 120.0
     restart_first_s: float = 1.0
     restart_cap_s: float = 60.0
-    hive_restart_s: float = 0.2
+    hive_restart_s: float = 0.1
+    hive_ping_s: float = 2.0
+    """A hive that says nothing to five pings in a row hangs, and is started again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,10 +205,23 @@ class Home:
             assert outcome.code == 0, str(outcome)
             left = self.left()
             assert not left, f"left behind: {left}"
+            mistakes = self.mistakes()
+            assert not mistakes, f"a mistake of rbee's own: {mistakes}"
         finally:
             for process in self.processes():
                 process.send_signal(signal.SIGKILL)
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def mistakes(self) -> list[str]:
+        """Lines of rbee's own logs that tell of an exception which nobody foresaw."""
+        logs = [self.path / "logs" / name for name in ("queen.log", "hive.log", "keeper.log")]
+        lines = [
+            line
+            for log in logs
+            if log.exists()
+            for line in log.read_text(errors="replace").splitlines()
+        ]
+        return [line for line in lines if "Traceback" in line or "never retrieved" in line]
 
     def story(self) -> str:
         """What a person needs to see when a scenario is red."""

@@ -130,7 +130,7 @@ def told(promises, mark, now, turn_s=1.0):
 def test_each_refusal_names_a_later_time():
     """A hundred who are refused at once are not told to come back at once."""
     promises = Promises()
-    times = [told(promises, b"%d" % number, 0.0) for number in range(50)]
+    times = [told(promises, ("", number), 0.0) for number in range(50)]
 
     assert times == sorted(times) and times[0] == 3 and 55 <= times[-1] <= 65
     assert promises.held(100, 0.0) == 50 and promises.held(40, 0.0) == 20
@@ -139,13 +139,13 @@ def test_each_refusal_names_a_later_time():
 def test_a_place_is_held_for_who_comes_in_time():
     """Not before the time, not for long after it, and once."""
     promises = Promises()
-    after_s = told(promises, b"x", 0.0, turn_s=4.0)
+    after_s = told(promises, ("x", 0), 0.0, turn_s=4.0)
 
     assert after_s == 10
-    assert not promises.is_due(b"x", 9.9) and promises.is_due(b"x", 10.0)
-    promises.kept(b"x", 10.0)
-    assert not promises.is_due(b"x", 10.0) and promises.held(100, 10.0) == 0
-    told(promises, b"y", 20.0, turn_s=4.0)
+    assert not promises.is_due(("x", 0), 9.9) and promises.is_due(("x", 0), 10.0)
+    promises.kept(("x", 0), 10.0)
+    assert not promises.is_due(("x", 0), 10.0) and promises.held(100, 10.0) == 0
+    told(promises, ("y", 0), 20.0, turn_s=4.0)
     assert promises.held(100, 35.0) == 1
     assert promises.held(100, 35.1) == 0
 
@@ -153,8 +153,8 @@ def test_a_place_is_held_for_who_comes_in_time():
 def test_who_comes_too_early_is_told_the_rest():
     """Asking again and again moves nobody's time, neither one's own nor that of others."""
     promises = Promises()
-    assert told(promises, b"x", 0.0, turn_s=10.0) == 23
-    assert [told(promises, b"x", now, turn_s=10.0) for now in (2, 8, 20.5)] == [21, 15, 3]
+    assert told(promises, ("x", 0), 0.0, turn_s=10.0) == 23
+    assert [told(promises, ("x", 0), now, turn_s=10.0) for now in (2, 8, 20.5)] == [21, 15, 3]
     assert len(promises) == 1
 
 
@@ -162,7 +162,7 @@ def test_equal_requests_at_once_are_several_clients():
     """A benchmark that sends one prompt a hundred times is given a hundred times."""
     promises = Promises()
     for _ in range(5):
-        told(promises, b"x", 0.0)
+        told(promises, ("x", 0), 0.0)
 
     assert len(promises) == 5
 
@@ -171,16 +171,16 @@ def test_a_broken_promise_makes_the_next_more_careful():
     """Who came in time and was refused is told a short time; the times of all others grow."""
     promises = Promises()
     for number in range(20):
-        told(promises, b"%d" % number, 0.0, turn_s=10.0)
-    again = told(promises, b"0", 24.0, turn_s=10.0)
+        told(promises, ("", number), 0.0, turn_s=10.0)
+    again = told(promises, ("", 0), 24.0, turn_s=10.0)
 
     assert again == 35
-    assert told(promises, b"z", 24.0, turn_s=10.0) > 240 * 1.2
+    assert told(promises, ("z", 0), 24.0, turn_s=10.0) > 240 * 1.2
 
 
 def test_the_number_of_promises_is_bounded():
     """A flood of refusals is told the last time and remembered no more."""
     promises = Promises()
-    times = [promises.refuse(b"%d" % one, 1.0, most=10, now=0.0) for one in range(30)]
+    times = [promises.refuse(("", one), 1.0, most=10, now=0.0) for one in range(30)]
 
     assert len(promises) == 10 and times[9:] == [times[9]] * 21

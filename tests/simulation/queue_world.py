@@ -30,7 +30,8 @@ class Client:
     number: int
     key: str = ""
     priority: Priority = Priority.NORMAL
-    body: bytes = b""
+    body: int = 0
+    """What it asks, if others ask the same; 0: something of its own."""
     arrived_at: float = 0.0
     refused: int = 0
     told_s: list[float] = field(default_factory=list)
@@ -38,7 +39,7 @@ class Client:
     ticket: Ticket | None = None
 
     def claim(self) -> Claim:
-        conversation = Conversation((Prefix(self.body or b"%d" % self.number, 10),))
+        conversation = Conversation((Prefix(self.body or -1 - self.number, 10),))
         return Claim(self.key, self.priority, conversation)
 
 

@@ -53,9 +53,9 @@ def told_and_kept(
 
     if warm:
         for number in range(20):
-            world.at(number * 5.0, lambda: ask(Client(-1, body=b"warm"), False))
+            world.at(number * 5.0, lambda: ask(Client(-1, body=1), False))
     began = 150.0
-    body = b"same" if same else b""
+    body = 2 if same else 0
     for number in range(clients):
         world.at(began, lambda n=number: ask(Client(n, body=body), False))
     when, number = began, clients

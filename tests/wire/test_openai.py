@@ -78,6 +78,24 @@ def test_what_is_no_request_is_refused(body):
     assert caught.value.code == "INVALID_REQUEST"
 
 
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        (b'{"model":"m","a":' + b"[" * 63 + b"]" * 63 + b"}", False),
+        (b'{"model":"m","a":' + b"[" * 64 + b"]" * 64 + b"}", True),
+        (b'{"model":"m","a":[' + b"{}," * 200 + b"{}]}", False),
+    ],
+)
+def test_nesting_has_an_end(body, refused):
+    """64 levels and no more; as many as one likes side by side."""
+    try:
+        parse_ask(body, nesting=64)
+    except RbeeError as error:
+        assert refused and "nested deeper than 64" in error.report.message
+    else:
+        assert not refused
+
+
 @given(st.binary(max_size=200) | st.binary(max_size=40).map(lambda inside: b'{"a":"%b"}' % inside))
 def test_no_bytes_crash_the_parser(body):
     """Bytes are a request or an INVALID_REQUEST."""

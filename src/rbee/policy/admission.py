@@ -33,6 +33,10 @@ _HELD_MIN_S, _HELD_SHARE = 5.0, 0.25
 """How long after its time a place is held, and as a share of the time that was told."""
 
 
+Mark = tuple[str, int]
+"""A key's id, and a hash of what is asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a request brings to the door: whose it is, how urgent, until when, and what it asks."""
@@ -48,9 +52,9 @@ class Claim:
     """It makes no tokens: how long it takes says nothing of answers."""
 
     @property
-    def mark(self) -> bytes:
+    def mark(self) -> Mark:
         """What the same request is known again by."""
-        return self.key_id.encode() + b" " + self.conversation.mark
+        return (self.key_id, self.conversation.mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +210,7 @@ class _Promise:
     due_at: float
     made_at: float
     until: float
-    mark: bytes
+    mark: Mark
 
 
 class Promises:
@@ -222,7 +226,7 @@ class Promises:
     def __init__(self) -> None:
         self._in_order: list[_Promise] = []
         self._by_end: list[tuple[float, _Promise]] = []
-        self._by_mark: dict[bytes, deque[_Promise]] = {}
+        self._by_mark: dict[Mark, deque[_Promise]] = {}
         self._made = 0
         self._care = 1.0
 
@@ -237,12 +241,12 @@ class Promises:
                 self._drop(promise)
         return min(len(self._in_order), limit // 2)
 
-    def is_due(self, mark: bytes, now: float) -> bool:
+    def is_due(self, mark: Mark, now: float) -> bool:
         """Whether a place is held for a request like this."""
         own = self._by_mark.get(mark)
         return own is not None and own[0].due_at <= now
 
-    def kept(self, mark: bytes, now: float) -> None:
+    def kept(self, mark: Mark, now: float) -> None:
         """A request like this got in."""
         own = self._by_mark.get(mark)
         if own is None:
@@ -251,9 +255,7 @@ class Promises:
             self._care = max(_CARE_MIN, self._care * _KEPT)
         self._drop(own[0])
 
-    def refuse(
-        self, mark: bytes, turn_s: float, *, measured: int = 0, most: int, now: float
-    ) -> int:
+    def refuse(self, mark: Mark, turn_s: float, *, measured: int = 0, most: int, now: float) -> int:
         """A request like this finds no place; gives the whole seconds after which it will.
 
         Who comes before its time is told the rest of it. No more than `most` promises are made:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -35,7 +34,8 @@ engine's own cache holds."""
 class Prefix:
     """A beginning of a conversation."""
 
-    mark: bytes
+    mark: int
+    """A hash of it, good within one process."""
     tokens: int
 
 
@@ -51,9 +51,9 @@ class Conversation:
         return self.prefixes[-1].tokens if self.prefixes else 0
 
     @property
-    def mark(self) -> bytes:
-        """The whole, for telling it apart from others; empty: nothing is known of it."""
-        return self.prefixes[-1].mark if self.prefixes else b""
+    def mark(self) -> int:
+        """The whole, for telling it apart from others; 0: nothing is known of it."""
+        return self.prefixes[-1].mark if self.prefixes else 0
 
 
 UNKNOWN = Conversation()
@@ -62,22 +62,21 @@ UNKNOWN = Conversation()
 def conversation_of(body: Mapping[str, Any]) -> Conversation:
     """The conversation in a request of any dialect: system part, tools, then each message.
 
-    One pass over the text (about 1 GB/s); nothing of it is kept.
+    One pass over the text, about 1 µs a message; nothing of it is kept.
     """
-    digest = blake2b(digest_size=8)
     heads = [body[name] for name in ("tools", "system", "instructions") if body.get(name)]
     parts = [*heads, *_parts(body)]
     if len(parts) <= len(heads):
         return UNKNOWN
-    read_bytes = 0
+    mark = read_bytes = 0
     found: list[Prefix] = []
     for number, part in enumerate(parts):
         data = msgspec.json.encode(part)
-        digest.update(data)
+        mark = hash((mark, data))
         read_bytes += len(data)
         if number < _FIRST or number >= len(parts) - _LAST:
             tokens = max(1, read_bytes // _BYTES_PER_TOKEN)
-            found.append(Prefix(digest.copy().digest(), tokens))
+            found.append(Prefix(mark, tokens))
     return Conversation(tuple(found))
 
 
@@ -97,8 +96,8 @@ class Warmth:
 
     def __init__(self, per_worker: int = _PER_WORKER) -> None:
         self._per_worker = per_worker
-        self._read: dict[str, OrderedDict[bytes, None]] = {}
-        self._readers: dict[bytes, dict[str, None]] = {}
+        self._read: dict[str, OrderedDict[int, None]] = {}
+        self._readers: dict[int, dict[str, None]] = {}
 
     def read(self, worker: str, conversation: Conversation) -> None:
         """The worker has read all of it just now."""
@@ -141,7 +140,7 @@ class Warmth:
                     return found
         return found
 
-    def _drop(self, mark: bytes, worker: str) -> None:
+    def _drop(self, mark: int, worker: str) -> None:
         readers = self._readers[mark]
         del readers[worker]
         if not readers:

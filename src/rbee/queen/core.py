@@ -103,7 +103,12 @@ class Core:
 
     def check_hive(self, lane: LaneKey) -> None:
         """Raises why nobody can load this lane: no hive for long, or one of another version."""
-        if self.roster.hive_connected or self.roster.serving(lane):
+        if not self.roster.serving(lane):
+            self.check_hive_is_there()
+
+    def check_hive_is_there(self) -> None:
+        """Raises why no hive is there; one that is being started again is waited for."""
+        if self.roster.hive_connected:
             return
         if self.link.mismatch is not None:
             raise self.link.mismatch
@@ -113,7 +118,7 @@ class Core:
     def waiting_facts(self, ticket: Ticket) -> Mapping[str, Any]:
         """What a waiting client is told."""
         lane = ticket.lane
-        if not self.roster.serving(lane):
+        if not len(self.roster.board(lane)):
             loading = self.roster.coming(lane)
             share = max((one.progress for one in loading), default=0.0)
             return {"phase": "loading", "model": lane[0], "progress": round(share, 3)}

@@ -112,7 +112,9 @@ class Dispatch:
                 answer.on_room(lambda: attempt.resume(response, relay))
                 await attempt.stream(response, relay, watcher)
                 relay.finish()
-                core.counters.add_tokens(lease.worker.id, relay.tokens, core.clock())
+                now = core.clock()
+                took_s = now - lease.since
+                core.counters.add_tokens(lease.worker.id, relay.tokens, now, took_s=took_s)
             code = None
         except RbeeError as error:
             code = error.code
@@ -184,8 +186,10 @@ class _Waiting:
     def _others(self) -> list[str]:
         """Workers of another version than the one that was asked for."""
         pin = self._task.served.pin
+        if not pin:
+            return []
         serving = self._core.roster.serving(self._task.lane)
-        return [one.id for one in serving if pin and one.digest != pin]
+        return [one.id for one in serving if one.digest != pin]
 
     def _check(self, ticket: Ticket) -> None:
         core, call = self._core, self._task.call

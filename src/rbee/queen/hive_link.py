@@ -17,6 +17,9 @@ from rbee.wire.unreadable import UNREADABLE
 
 CallMaker = Callable[[str], control.ToHive]
 
+_UNHEARD_PINGS = 5
+"""Before a hive counts as hung; on an overloaded machine one may take its time with an answer."""
+
 
 class _Call:
     def __init__(self, on_progress: Callable[[control.Progress], None] | None) -> None:
@@ -43,6 +46,7 @@ class HiveLink:
         self._channel: LineChannel | None = None
         self._calls: dict[str, _Call] = {}
         self._server: asyncio.Server | None = None
+        self._heard = False
         self.mismatch: RbeeError | None = None
         """The last hive that was refused for its version."""
 
@@ -84,6 +88,21 @@ class HiveLink:
         finally:
             del self._calls[id_]
 
+    async def watch(self, every_s: float, on_hung: Callable[[], None]) -> None:
+        """Ping the hive for ever; one that says nothing for long is told to `on_hung`.
+
+        Rounds are counted, not seconds: a queen that was frozen herself blames nobody for it.
+        """
+        unheard = 0
+        while True:
+            self._heard = False
+            self.tell(control.Ping())
+            await asyncio.sleep(every_s)
+            unheard = 0 if self._heard or not self.connected else unheard + 1
+            if unheard >= _UNHEARD_PINGS:
+                unheard = 0
+                on_hung()
+
     async def _serve(self, channel: LineChannel) -> None:
         hello = await self._meet(channel)
         if hello is None:
@@ -98,6 +117,7 @@ class HiveLink:
                 message = control.decode_from_hive(line)
             except UNREADABLE:
                 break
+            self._heard = True
             self._hear(message)
         if self._channel is channel:
             self._channel = None

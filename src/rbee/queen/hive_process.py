@@ -54,8 +54,15 @@ class HiveProcess:
                 return
             self._on_death(returncode)
             lived_s = asyncio.get_running_loop().time() - started
-            pause_s = self._restart_s if lived_s > 10 else min(self._restart_cap_s, pause_s * 2)
+            if lived_s > 10:
+                pause_s = self._restart_s
             await asyncio.sleep(pause_s)
+            pause_s = min(self._restart_cap_s, pause_s * 2)
+
+    def kill_hung(self) -> None:
+        """End a hive that hangs; the next one takes its workers over."""
+        if pid := self.pid:
+            os.kill(pid, signal.SIGKILL)
 
     def leave(self) -> None:
         """The next end of the hive is asked for."""

@@ -71,6 +71,9 @@ class Queen:
         await self._core.link.listen(home.control_socket)
         keeping = asyncio.create_task(self._hive.keep(self._core.met))
         tending = asyncio.create_task(tend(self._core))
+        watching = asyncio.create_task(
+            self._core.link.watch(settings.timing.hive_ping_s, self._hive_hangs)
+        )
         await self._server.listen_unix(home.admin_socket)
         self._announce()
         self._catch_signals()
@@ -80,6 +83,7 @@ class Queen:
             await self._stop.wait()
             await self._drain()
         finally:
+            watching.cancel()
             keeping.cancel()
             tending.cancel()
             await self._hive.end(self._settings.timing.term_s)
@@ -149,6 +153,10 @@ class Queen:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(one, self.shut_down)
+
+    def _hive_hangs(self) -> None:
+        self._log.warning("the hive hangs and is ended", pid=self._hive.pid)
+        self._hive.kill_hung()
 
     def _http_fault(self, error: BaseException) -> None:
         self._log.error("http", exc_info=error)

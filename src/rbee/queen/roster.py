@@ -118,7 +118,10 @@ class Roster:
         if count > self._busy.get(id_, 0):
             self._uses += 1
             self._used[id_] = self._uses
-        self._busy[id_] = count
+        if count or id_ in self._workers:
+            self._busy[id_] = count
+        else:
+            self._busy.pop(id_, None)
         self._seat_known(id_)
 
     def allow(self, id_: str, allowance: Allowance) -> None:

@@ -45,12 +45,18 @@ def worker_row(worker: Mapping[str, Any], queues: Mapping[str, Any]) -> list[str
         str(worker["device"] or "–"),
         _state(worker),
         f"{worker['busy']}/{worker['slots']}" if worker["slots"] else "–",
-        str(queues.get(worker["model"], {}).get("waiting", 0)),
+        _waiting(queues.get(worker["model"], {})),
         f"{rate:.0f}" if rate and rate >= 1 else "–",
         str(worker.get("context_tokens") or "–"),
         human_bytes(int(memory)) if memory else "–",
         _unloads(worker),
     ]
+
+
+def _waiting(queue: Mapping[str, Any]) -> str:
+    """How many wait, and how long one more would."""
+    count, wait_s = queue.get("waiting", 0), queue.get("expected_wait_s")
+    return f"{count}, {duration(wait_s)}" if count and wait_s else str(count)
 
 
 def _state(worker: Mapping[str, Any]) -> str:
