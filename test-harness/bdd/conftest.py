@@ -22,11 +22,11 @@ pytest_plugins = [
     "steps.selftests",
     "steps.store",
     "steps.admission",
-    "steps.keys",
-    "steps.partitions",
     "steps.registries",
     "steps.fetching",
     "steps.interrupting",
+    "steps.keys",
+    "steps.partitions",
 ]
 
 

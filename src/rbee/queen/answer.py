@@ -53,8 +53,8 @@ class Answer:
         """The worker of the present attempt."""
         self.attempts: list[Mapping[str, Any]] = []
         self.place: Place | None = None
-        """What the request takes of its key's limits, left when the visit ends. Who goes on with it
-        after that takes it away from here."""
+        """What the request takes of its key's limits, left when the visit ends. Who goes on with
+        the request after that takes it away from here."""
         self._headers = [*headers, ("x-request-id", job_id)]
         if dialect is Dialect.ANTHROPIC:
             self._headers.append(("request-id", job_id))  # where Anthropic's SDK looks
