@@ -60,3 +60,10 @@ Feature: More work than there is room for
     And the model tiny is stored
     When I ask with the priority urgent
     Then the answer is 400 INVALID_REQUEST
+
+  @own
+  Scenario: Chats come back to the worker that has read them
+    Given rbee serves the model tiny with --replicas 2 --parallel 2
+    When 6 chats of 3 turns go on, 2 at once
+    Then at least 90 % of their later turns found what was read before
+    And both workers took part

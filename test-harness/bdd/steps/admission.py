@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 
 from pytest_bdd import given, parsers, then, when
 
@@ -78,6 +79,48 @@ def one_worker_gets(world, name):
 def ask_with_priority(world, word):
     headers = {"x-rbee-priority": word}
     world.ask("POST", "/v1/chat/completions", json=chat_body(), headers=headers)
+
+
+@when(parsers.parse("{count:d} chats of {turns:d} turns go on, {at_once:d} at once"))
+def chats_go_on(world, count, turns, at_once):
+    world.seen["turns"] = []
+    left = list(range(count))
+
+    def some():
+        while left:
+            world.seen["turns"] += list(chat_of(world, left.pop(), turns))
+
+    threads = [threading.Thread(target=some) for _ in range(at_once)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+
+
+def chat_of(world, number, turns):
+    """The later turns of a chat whose long beginning is nobody else's."""
+    rules = " ".join(f"{word}{number}" for word in ("river", "stone", "lamp", "cloud") * 30)
+    messages = [{"role": "system", "content": f"Chat {number}. {rules}"}]
+    for turn in range(turns):
+        messages.append({"role": "user", "content": f"Say word {turn}."})
+        answer = world.home.chat(messages=messages, max_tokens=4)
+        assert answer.status_code == 200, answer.text
+        messages.append(answer.json()["choices"][0]["message"])
+        if turn:
+            yield answer.json()
+
+
+@then(parsers.parse("at least {share:d} % of their later turns found what was read before"))
+def found_cache(world, share):
+    read = [(one["timings"]["cache_n"], one["timings"]["prompt_n"]) for one in world.seen["turns"]]
+    assert read and all(cached + new > 200 for cached, new in read), read
+    found = sum(cached > new for cached, new in read)
+    assert found >= len(read) * share / 100, read
+
+
+@then("both workers took part")
+def both_took_part(world):
+    assert len({one["rbee"]["worker"] for one in world.seen["turns"]}) == 2
 
 
 @then(parsers.re(r"(?P<good>\d+) of them (was|were) served and (?P<bad>\d+) (was|were) refused.*"))
