@@ -132,6 +132,7 @@ def served_and_refused(world, good, bad):
     assert (statuses.count(200), len(refused)) == (int(good), int(bad)), statuses
     assert all(one.retry_after_s >= 1 for one in refused)
     slowest_s = max((one.took_s for one in refused), default=0.0)
+    print(f"{good} served, {bad} refused, the slowest refusal after {slowest_s:.2f} s")
     assert slowest_s <= 1, f"a refusal took {slowest_s:.2f} s"
 
 
