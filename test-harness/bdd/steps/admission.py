@@ -70,6 +70,26 @@ def ask_and_come_back(world, count, tokens):
     ask_all(world, visitors(count, tokens), come_back=True)
 
 
+@when(
+    parsers.parse(
+        "the key {greedy} asks {count:d} times at once and the key {patient} once after that, "
+        "for {tokens:d} tokens"
+    )
+)
+def flood(world, greedy, count, patient, tokens):
+    first, last = visitors(count, tokens), visitors(1, tokens)
+    for one in first:
+        one.key = world.seen[greedy]["key"]
+    last[0].key = world.seen[patient]["key"]
+    flooding = threading.Thread(target=ask_all, args=(world, first))
+    flooding.start()
+    eventually(lambda: world.home.ps()["queues"]["tiny"]["waiting"] == 10, within_s=10)
+    port = int(world.home.url.rsplit(":", 1)[1])
+    Crowd(port, come_back=False).run(last, 60)
+    flooding.join(120)
+    world.seen["flood"], world.seen["last"] = first, last[0]
+
+
 @when(parsers.parse("one of the workers gets {name}"))
 def one_worker_gets(world, name):
     os.kill(world.home.workers("READY", "BUSY")[0]["pid"], getattr(signal, name))
@@ -143,6 +163,24 @@ def came_back(world, share):
     told = sorted(one.retry_after_s for one in world.seen["visitors"] if one.again)
     print(f"{served} of {len(again)} who came back were served, after {told[0]} to {told[-1]} s")
     assert again and served >= len(again) * share / 100, (served, len(again))
+
+
+@then(parsers.parse("the key patient was served before at least {count:d} of those before it"))
+def not_held_up(world, count):
+    last = world.seen["last"]
+    assert last.status == 200, last.error
+    later = [one for one in world.seen["flood"] if one.status == 200]
+    after = sum(one.ended_at > last.ended_at for one in later)
+    assert after >= count, (after, len(later))
+
+
+@then(parsers.parse("{good:d} of the {count:d} were served and the others refused"))
+def served_of_all(world, good, count):
+    found = [*world.seen["flood"], world.seen["last"]]
+    statuses = [one.status for one in found]
+    assert len(found) == count and statuses.count(200) == good, statuses
+    assert statuses.count(503) == count - good, statuses
+    assert all(one.retry_after_s >= 1 for one in found if one.status == 503)
 
 
 @then("nobody waits any more")
