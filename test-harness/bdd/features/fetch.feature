@@ -23,6 +23,7 @@ Feature: A model arrives whole or not at all
       | says content-range bytes 5-9/99        | 2 times   |
       | says no content-range                  | 2 times   |
       | says content-length 7                  | 2 times   |
+      | says content-length 99999999           | 2 times   |
       | says content-encoding gzip             | 2 times   |
       | says etag "another"                    | 1 time    |
       | names another version each time        | always    |
@@ -132,6 +133,16 @@ Feature: A model arrives whole or not at all
     Then it exits with 0
     And it is stored whole
     And next to nothing was fetched twice
+
+  @own
+  Scenario: A source that is spent gives way to the next one, which goes on from there
+    Given a model of 3 MiB on the web
+    And the configuration lists it, and the same file at another host
+    And its server loses all but 2000000 bytes, always
+    When I pull it by its digest
+    Then it exits with 0
+    And it is stored whole
+    And its server gave 2000000 bytes, and the other host the rest
 
   @own
   Scenario: The real model comes through a line that is cut three times

@@ -246,6 +246,12 @@ def each_once(web):
     assert web.front.sent_bytes == web.model.path.stat().st_size
 
 
+@then(parsers.parse("its server gave {count:d} bytes, and the other host the rest"))
+def shared(web, count):
+    assert web.front.sent_bytes == count
+    assert web.store.sent_bytes == web.model.path.stat().st_size - count
+
+
 @then("not one byte of it was fetched")
 def not_one(web):
     assert web.front.sent_bytes == 0
