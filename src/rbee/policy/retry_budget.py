@@ -29,7 +29,7 @@ class RetryBudget:
     def take(self, now: float) -> bool:
         """Spend one retry; False: there is none left in this minute."""
         self._forget(now)
-        if len(self._retries) >= max(self._floor, SHARE * len(self._requests)):
+        if len(self._retries) + 1 > max(self._floor, SHARE * len(self._requests)):
             return False
         self._retries.append(now)
         return True
