@@ -120,7 +120,7 @@ def test_what_no_engine_is_left_to_send_is_made_here():
     transcript.prompt_tokens = 3
     finish = decode_chunk(finish_chunk(transcript.head, "length", chat=True))
     text = json.loads(finish_chunk(transcript.head, "length", chat=False))
-    usage = json.loads(usage_chunk(transcript))
+    usage = json.loads(usage_chunk(transcript, 2))
 
     assert finish.choices[0].finish_reason == "length" and text["choices"][0]["text"] == ""
     assert usage["id"] == text["id"] == "first"

@@ -42,7 +42,7 @@ class Delivery:
         self.choices = choices
         self.complete = transcript.finished >= choices
         self._wants_usage = wants_usage or not stream
-        self._usage_given = transcript.usages > 0
+        self._usages = transcript.usages
         self._facts = facts
         self._whole = None if stream else Assembly(chat=chat)
 
@@ -59,7 +59,7 @@ class Delivery:
     def put(self, chunk: Chunk, raw: bytes, data: bytes) -> bool:
         """Give the client a chunk. False: it is slow, pause until it has read."""
         self.transcript.take(chunk, data)
-        self._usage_given |= chunk.usage is not None
+        self._usages += chunk.usage is not None
         if chunk.finished:
             self.complete = self.transcript.finished >= self.choices
             if self.complete and self._facts is not None and self._whole is None:
@@ -73,13 +73,8 @@ class Delivery:
 
     def finish(self) -> None:
         """The answer is complete."""
-        if self._wants_usage and not self._usage_given and self.transcript.prompt_tokens:
-            # The engine died between its finish and its usage.
-            data = usage_chunk(self.transcript)
-            if self._whole is not None:
-                self._whole.add(data)
-            else:
-                self.answer.send(sse.encode(data))
+        if self._wants_usage and self.transcript.prompt_tokens:
+            self._give_missing_usage()
         if self._whole is None:
             self.answer.finish_stream(done_mark=True)
             return
@@ -87,3 +82,13 @@ class Delivery:
         if self._facts is not None:
             result["rbee"] = self._facts()
         self.answer.whole(200, encode(result))
+
+    def _give_missing_usage(self) -> None:
+        """An engine died between a finish and its usage; ours sends one for each choice."""
+        missing = self.choices - self._usages
+        for index in self.transcript.finishes[-missing:] if missing > 0 else ():
+            data = usage_chunk(self.transcript, self.transcript.choices[index].tokens)
+            if self._whole is not None:
+                self._whole.add(data)
+            else:
+                self.answer.send(sse.encode(data))

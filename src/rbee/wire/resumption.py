@@ -79,13 +79,13 @@ def finish_chunk(head: Head | None, reason: str, *, chat: bool) -> bytes:
     return msgspec.json.encode({"choices": [choice], **_named(head)})
 
 
-def usage_chunk(transcript: Transcript) -> bytes:
+def usage_chunk(transcript: Transcript, tokens: int) -> bytes:
     """The usage that no engine is left to send, as it was counted here."""
-    prompt, said = transcript.prompt_tokens, transcript.tokens
+    prompt = transcript.prompt_tokens
     usage = {
-        "completion_tokens": said,
+        "completion_tokens": tokens,
         "prompt_tokens": prompt,
-        "total_tokens": prompt + said,
+        "total_tokens": prompt + tokens,
     }
     return msgspec.json.encode({"choices": [], **_named(transcript.head), "usage": usage})
 

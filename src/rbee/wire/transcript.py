@@ -56,6 +56,8 @@ class Said:
     content: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: dict[int, ToolCall] = field(default_factory=dict)
+    tokens: int = 0
+    """Pieces of it that went out: the engine makes one of each token, nearly always."""
     logprobs: int = 0
     """Tokens whose probabilities were given."""
     role: bool = False
@@ -72,8 +74,8 @@ class Transcript:
     def __init__(self) -> None:
         self.head: Head | None = None
         self.choices: dict[int, Said] = {}
-        self.tokens = 0
-        """Pieces of text that went out: the engine makes one of each token, nearly always."""
+        self.finishes: list[int] = []
+        """Choices that have their finish, in its order."""
         self.usages = 0
         """Chunks with nothing but the usage that went out."""
         self.prompt_tokens = 0
@@ -96,9 +98,14 @@ class Transcript:
         return self.head is not None
 
     @property
+    def tokens(self) -> int:
+        """Of all choices."""
+        return sum(said.tokens for said in self.choices.values())
+
+    @property
     def finished(self) -> int:
         """How many choices have their finish."""
-        return sum(1 for said in self.choices.values() if said.finish is not None)
+        return len(self.finishes)
 
     @property
     def text_only(self) -> bool:
@@ -129,17 +136,17 @@ class Transcript:
             said = self.choices[choice.index] = Said()
         if choice.text:
             said.content.append(choice.text)
-            self.tokens += 1
+            said.tokens += 1
         delta = choice.delta
         if delta is not None:
             if delta.content:
                 said.content.append(delta.content)
-                self.tokens += 1
+                said.tokens += 1
             if reasoning := delta.reasoning_content or delta.reasoning:
                 said.reasoning.append(reasoning)
-                self.tokens += 1
+                said.tokens += 1
             if delta.tool_calls:
-                self.tokens += 1
+                said.tokens += 1
                 for at, call in enumerate(delta.tool_calls):
                     _take_call(said, at, call)
             if delta.role is not None:
@@ -148,6 +155,7 @@ class Transcript:
             said.logprobs += len(choice.logprobs.content or ())
         if choice.finish_reason is not None:
             said.finish = choice.finish_reason
+            self.finishes.append(choice.index)
 
 
 def _take_call(said: Said, at: int, delta: CallDelta) -> None:
