@@ -227,6 +227,7 @@ class SpliceWorld:
         self.core.roster.models = (ModelView(MODEL, MODEL, 1, "sha256:a", "test", 1.0),)
         self.faulty = self.dice.choice([0.0, 0.3, 0.6, 1.0])
         self.salts = self.dice.choice(["a", "a", "ab"])
+        """The files that workers have: with one of them, all say the same."""
         self._ports = 0
         for _ in range(self.dice.randint(1, 3)):
             self.bring()
