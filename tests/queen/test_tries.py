@@ -109,6 +109,20 @@ def test_what_went_out_is_gone_on_from_where_no_replay_can_be_exact(tmp_path):
     with_engines(tmp_path, body, speak(breaks=cut, after=5, cached=2), speak(id_="second"))
 
 
+def test_what_was_continued_once_is_only_ever_continued(tmp_path):
+    """No replay can meet a text that two attempts have made: none is tried."""
+
+    async def body(here, first, second, third):
+        got = Got((await here.chat(stream=True)).text)
+
+        assert got.text == TEXT
+        assert got.splices() == [(3, "continue", False), (5, "continue", False)]
+        assert len(third.asked) == 1
+
+    first, second = speak(breaks=cut, after=3, cached=2), speak(breaks=cut, after=2)
+    with_engines(tmp_path, body, first, second, speak())
+
+
 def test_a_replay_that_says_something_else_becomes_a_continuation(tmp_path):
     """The client's text is never contradicted."""
     other = ("One ", "cat ", "two ", "fish ", "red 🐟 ", "fish ", "blue ", "fish.")
@@ -294,7 +308,8 @@ def test_all_the_tokens_went_out_and_then_the_worker_died(tmp_path):
     with_engines(tmp_path, body, speak(breaks=cut, after=8), speak())
 
 
-def test_a_death_between_finish_and_usage_is_no_fault(tmp_path):
+@pytest.mark.parametrize("breaks", [cut, speaker.stall, speaker.garble])
+def test_what_befalls_an_engine_after_its_finish_is_no_fault(tmp_path, breaks):
     """The answer is whole; the usage is the one that was counted here."""
 
     async def body(here, engine):
@@ -303,7 +318,7 @@ def test_a_death_between_finish_and_usage_is_no_fault(tmp_path):
         assert got.finish == ["stop"] and "attempts" not in got.rbee
         assert got.usages == [{"completion_tokens": 8, "prompt_tokens": 3, "total_tokens": 11}]
 
-    with_engines(tmp_path, body, speak(breaks=cut, after=9))
+    with_engines(tmp_path, body, speak(breaks=breaks, after=9), healthy=False)
 
 
 def test_a_stop_string_across_the_seam_ends_the_answer(tmp_path):

@@ -113,10 +113,15 @@ class Attempt:
         response.stream(sink)
         try:
             while not (await asyncio.wait({sink.ended}, timeout=_LOOK_EVERY_S))[0]:
+                now = loop.time()
                 if relay.slow:
-                    sink.progress_at = loop.time()
-                elif relay.complete and loop.time() - sink.progress_at > _AFTER_FINISH_S:
-                    return
+                    sink.progress_at = now
+                if relay.complete:
+                    # Whatever becomes of the engine now, the answer is whole.
+                    late = self._deadline_at is not None and now >= self._deadline_at
+                    if late or now - sink.progress_at > _AFTER_FINISH_S:
+                        return
+                    continue
                 watch = Watch(
                     last_byte_at=response.last_byte_at,
                     last_progress_at=sink.progress_at,
@@ -126,7 +131,7 @@ class Attempt:
                     batch_s=sink.batch_s,
                 )
                 await self._judge(watch, response)
-                watcher.looked(relay, loop.time())
+                watcher.looked(relay, now)
             problem = sink.ended.result()
         finally:
             self.progress_at = sink.progress_at
