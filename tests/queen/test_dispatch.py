@@ -307,7 +307,7 @@ def test_a_queue_has_an_end_in_time(tmp_path, stream):
 
 def test_other_dialects_end_in_their_own_words(tmp_path):
     """Anthropic's SDK takes an EOF for success; only `event: error` raises."""
-    start = b'event: message_start\ndata: {"type":"message_start"}\n\n'
+    start = b'event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n'
 
     async def body(here, engine):
         answer = await here.client.post("/v1/messages", json={"model": "tiny", "stream": True})

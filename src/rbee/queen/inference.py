@@ -14,7 +14,8 @@ from rbee.queen.answer import Answer
 from rbee.queen.attempt import Call
 from rbee.queen.claims import claim_of
 from rbee.queen.dispatch import Dispatch, Task
-from rbee.queen.relay import PassRelay, Relay
+from rbee.queen.passing import PassRelay
+from rbee.queen.relay import Relay
 from rbee.queen.routes import Visit
 from rbee.queen.tries import Talk
 from rbee.wire.llama_server import without_path
@@ -58,19 +59,31 @@ async def passed(visit: Visit) -> None:
     core = visit.core
     served = core.models.find(ask.model, core.roster.models)
     ask = replace(ask, body=with_params(ask.body, served.how.params))
-    if not ask.stream:
+    if not ask.stream and _is_list(ask.body.get("prompt")):
         await _whole(visit, "chat", ask)
         return
     path = visit.exchange.request.path
-    body = encode(_named(ask, served.name).body)
+    wants_progress = ask.stream and bool(ask.body.get("return_progress"))
+    body = {**_named(ask, served.name).body, "stream": True, "return_progress": True}
 
     def relay(answer: Answer) -> Relay:
-        return PassRelay(answer, model=served.name)
+        return PassRelay(
+            answer,
+            model=served.name,
+            path=path,
+            stream=ask.stream,
+            wants_progress=wants_progress,
+        )
 
-    call = _call(visit, ask, path, body, served.name)
+    call = _call(visit, ask, path, encode(body), served.name)
     claim = claim_of(visit, ask, call)
     task = Task(served, (served.name, "chat"), call, relay, claim=claim)
     await Dispatch(core).run(task, visit.answer)
+
+
+def _is_list(prompt: object) -> bool:
+    """Several prompts, which the engine answers with several objects in one body."""
+    return isinstance(prompt, list) and not all(isinstance(one, int) for one in prompt)
 
 
 async def plain(visit: Visit) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rbee.errors import RbeeError
-from rbee.queen.answer import Answer, Dialect
 from rbee.queen.delivery import Delivery
 from rbee.wire import sse
 from rbee.wire.control import WorkerView
@@ -163,41 +162,3 @@ _UNKNOWN = -1
 def conditions_of(worker: WorkerView, cached_tokens: int) -> Conditions:
     """What an attempt on this worker runs under."""
     return Conditions(worker.digest, worker.build, worker.device, worker.settings, cached_tokens)
-
-
-_FINISH_MARKS = {
-    Dialect.RESPONSES: (b"response.completed", b"response.incomplete", b"response.failed"),
-    Dialect.ANTHROPIC: (b"message_stop",),
-    Dialect.NATIVE: (b'"stop":true', b'"stop": true'),
-    Dialect.OPENAI: (b'"finish_reason":"',),
-}
-
-
-class PassRelay:
-    """A stream of another dialect, forwarded as it is, engine comments left out."""
-
-    def __init__(self, answer: Answer, *, model: str) -> None:
-        self.tokens = 0
-        self.prompt: PromptProgress | None = None
-        self.problem: RbeeError | None = None
-        self.complete = False
-        self.over = False
-        self.slow = False
-        self._answer = answer
-        self._model = model
-
-    def take(self, event: sse.Event) -> None:
-        if event.data is None or self.problem is not None:
-            return
-        self.tokens += 1
-        if self._answer.dialect is not Dialect.OPENAI and event.data == b"[DONE]":
-            return
-        if self._answer.place is not None:
-            self._answer.place.count(event.data)
-        named = event.name or event.data
-        self.complete |= any(mark in named for mark in _FINISH_MARKS[self._answer.dialect])
-        if not self._answer.send(event.raw):
-            self.slow = True
-
-    def finish(self) -> None:
-        self._answer.finish_stream(done_mark=False)
