@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,12 +25,12 @@ from rbee.settings import Settings
 from rbee.wire.control import Happened, ModelView, Problem, Suspect, WorkerGone, WorkerView
 from rbee.wire.control import WorkerChanged as Changed
 from rbee.wire.resumption import shape_of
+from tests.simulation.speech import speech
 
 MODEL = "tiny"
 LANE = (MODEL, "chat")
 TOKEN_S = 0.02
 FAULTS = ("kill", "crash", "hang", "stall", "cut", "garble", "error", "end", "done", "refuse")
-WORD = re.compile(r"(\d+)\.(\d+)([a-z]) ")
 
 
 class QuietEvents(Events):
@@ -385,39 +384,3 @@ class Request:
                 self.listener.closed = self.hung_up = True
                 work.cancel()
         await work
-
-
-def speech(body: dict[str, Any], salt: str, cached: int, dice: random.Random) -> list[bytes]:
-    """The events of an answer: each choice's words in order, the choices mixed by the dice."""
-    last = body["messages"][-1]
-    begun = len(WORD.findall(last["content"])) if last["role"] == "assistant" else 0
-    total = body["words"]
-    limit = body.get("max_tokens")
-    count = total - begun if limit is None else min(total - begun, limit)
-    finish = "length" if limit is not None and count == limit else "stop"
-    prompt = 5 + begun
-    progress = {"total": prompt, "cache": cached, "processed": prompt}
-    events = [_event(salt, 0, {"role": "assistant"}, prompt_progress=progress)]
-    lanes = []
-    for index in range(body.get("n", 1)):
-        own = [_event(salt, index, {"role": "assistant", "content": None})]
-        for word in range(begun, begun + max(0, count)):
-            own.append(_event(salt, index, {"content": f"{index}.{word}{salt} "}))
-        own.append(_event(salt, index, {}, finish=finish))
-        counts = {"prompt_tokens": prompt, "completion_tokens": count}
-        own.append(_encoded({"id": salt, "created": 1, "choices": [], "usage": counts}))
-        lanes.append(own)
-    while lanes:
-        own = dice.choice(lanes)
-        events.append(own.pop(0))
-        lanes = [one for one in lanes if one]
-    return [*events, b"data: [DONE]\n\n"]
-
-
-def _event(salt: str, index: int, delta: dict[str, Any], finish: str = "", **more: Any) -> bytes:
-    choice = {"index": index, "delta": delta, "finish_reason": finish or None}
-    return _encoded({"id": salt, "created": 1, "choices": [choice], **more})
-
-
-def _encoded(value: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\n\n"

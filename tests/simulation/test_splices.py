@@ -13,7 +13,8 @@ from collections import Counter
 from typing import Any
 
 from rbee.errors.catalogue import CATALOGUE
-from tests.simulation.splice_world import LANE, MODEL, WORD, Request, SpliceWorld
+from tests.simulation.speech import WORD
+from tests.simulation.splice_world import LANE, MODEL, Request, SpliceWorld
 from tests.simulation.virtual_time import VirtualLoop
 
 HISTORIES = 1_000

@@ -50,6 +50,7 @@ class PassRelay:
         self._model = model
         self._path = path
         self._wants_progress = wants_progress
+        self._announced = False
         self._held: list[bytes] = []
         self._whole = None if stream else _assembly(answer.dialect)
 
@@ -83,6 +84,7 @@ class PassRelay:
         if b'"prompt_progress"' in data:
             self.prompt = _progress.decode(data).prompt_progress
             if not self._wants_progress:
+                self._announce(event, data)
                 return
         if self._answer.place is not None:
             self._answer.place.count(data)
@@ -99,6 +101,14 @@ class PassRelay:
             self._held.clear()
             if not self._answer.send(raw):
                 self.slow = True
+
+    def _announce(self, event: sse.Event, data: bytes) -> None:
+        """Progress that rides on an event of the dialect: that one goes out once, without it."""
+        if event.name and not self._announced and self._whole is None:
+            self._announced = True
+            value = msgspec.json.decode(data)
+            del value["prompt_progress"]
+            self._held.append(sse.encode(encode(value), name=event.name.decode()))
 
 
 def _assembly(dialect: Dialect) -> PassAssembly:
