@@ -108,6 +108,9 @@ class WorkerView(msgspec.Struct, frozen=True):
     problem: Problem | None = None
     """FAILED, QUARANTINED or waiting to be started again: why."""
     retry_in_s: float = 0.0
+    settings: str = ""
+    """A fingerprint of what beside file, build and device decides the text: equal ones repeat one
+    another."""
 
 
 class ModelView(msgspec.Struct, frozen=True):

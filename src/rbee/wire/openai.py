@@ -94,7 +94,7 @@ def parse_ask(
     )
 
 
-def upstream_body(ask: Ask, *, params: Mapping[str, Any], seed: int) -> bytes:
+def upstream_body(ask: Ask, *, params: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The body for an engine's chat or completions route.
 
     Always streamed with progress and usage, so that a hang-up is seen within a batch and a partial
@@ -105,7 +105,7 @@ def upstream_body(ask: Ask, *, params: Mapping[str, Any], seed: int) -> bytes:
     body["stream"] = True
     body["return_progress"] = True
     body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-    return msgspec.json.encode(body)
+    return body
 
 
 def with_params(body: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
