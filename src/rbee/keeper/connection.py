@@ -126,7 +126,11 @@ class Connection:
     ) -> Reply:
         """The answer once its head is in; an error status is raised as what rbee says. `within_s`
         bounds the answer from its request on, not the dials before it."""
-        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        try:
+            data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError as exc:
+            problem = "a name or path that is no UTF-8 cannot be asked for; give the file another"
+            raise RbeeError("USAGE", problem=problem) from exc
 
         def send(connect_s: float) -> Reply:
             return ask(
