@@ -251,6 +251,17 @@ Feature: A model arrives whole or not at all
     And not one byte of it was fetched
 
   @own
+  Scenario: A disk that takes no more of a file, though it has room
+    Given rbee is up
+    And its files may have no more than 10 MiB
+    And a model of 30 MiB on the web
+    When I pull it
+    Then it exits with 1
+    And it says DISK_IO
+    And it shows no traceback
+    And nothing of it is kept
+
+  @own
   Scenario: One byte rots, and one chunk is fetched again
     Given the model tiny on the web
     When I pull it by its digest
