@@ -94,6 +94,31 @@ def test_a_token_that_does_not_come_is_looked_for_elsewhere(tmp_path):
     with_engines(tmp_path, body, stalled, speak(), limits=Limits(stall_s=0.5))
 
 
+def test_a_trickle_is_no_fault(tmp_path):
+    """Bytes that come one by one are an answer, though a slow one."""
+
+    async def body(here, engine):
+        got = Got((await here.chat(stream=True)).text)
+
+        assert got.text == TEXT and "attempts" not in got.rbee
+
+    with_engines(tmp_path, body, speaker.trickle)
+
+
+def test_a_deadline_is_not_extended_by_a_splice(tmp_path):
+    """What the first worker took is gone for the second."""
+
+    async def body(here, first, second):
+        began = here.core.clock()
+        got = Got((await here.chat(stream=True, timeout_s=0.8)).text)
+
+        assert got.error["code"] == "DEADLINE_EXCEEDED" and got.text == "".join(WORDS[:3])
+        assert here.core.clock() - began < 1.8
+
+    stalled = speak(breaks=speaker.stall, after=1)
+    with_engines(tmp_path, body, speak(breaks=cut, after=3), stalled, healthy=True)
+
+
 def test_what_went_out_is_gone_on_from_where_no_replay_can_be_exact(tmp_path):
     """Against a warm cache the next worker would say something else: it gets the text instead."""
 
