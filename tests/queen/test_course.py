@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+from rbee.settings import Timing
 from rbee.wire import control
 from tests.queen.speaker import cut, speak
 from tests.queen.stage import MODEL, Engine, hold
@@ -117,6 +118,33 @@ def test_news_of_a_worker_end_the_pause(tmp_path):
             hive.say(control.WorkerChanged(view(id_="w2", port=second.port)))
 
             assert Got((await asked).text).finish == ["stop"]
+
+    asyncio.run(run())
+
+
+def test_a_client_is_told_while_its_answer_waits(tmp_path):
+    """All workers are gone: comments until another one comes, and then the rest of the answer."""
+
+    async def run():
+        async with AsyncExitStack() as stack:
+            first, second = [
+                await stack.enter_async_context(Engine(play).running())
+                for play in (speak(breaks=cut, after=2), speak())
+            ]
+            one = view(port=first.port, digest="sha256:x", settings="s")
+            timing = Timing(hold_status_s=0.1, comment_every_s=0.1)
+            here, hive = await stack.enter_async_context(met(tmp_path, one, timing=timing))
+            body = {"model": MODEL, "stream": True}
+            request = here.client.stream("POST", "/v1/chat/completions", json=body)
+            answer = await stack.enter_async_context(request)
+            lines = answer.aiter_lines()
+            hive.say(control.WorkerGone("w1", MODEL, "chat", KILLED))
+            while await anext(lines) != ": rbee loading the model":
+                continue
+            hive.say(control.WorkerChanged(view(id_="w2", port=second.port)))
+            rest = [line async for line in lines]
+
+            assert rest[-2] == "data: [DONE]" and any('"stop"' in line for line in rest)
 
     asyncio.run(run())
 
