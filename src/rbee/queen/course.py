@@ -65,7 +65,8 @@ class Course:
             raise self._quarantined() from raised
         if len(self._failed) >= MAX_ATTEMPTS:
             raise self._exhausted() from raised
-        if not self._core.budget.take(self._core.clock()):
+        in_work = self._core.counters.running.total()
+        if not self._core.budget.take(self._core.clock(), in_work=in_work):
             raise await self.cause(raised)
         if not elsewhere:
             await self._back_off()
