@@ -8,7 +8,7 @@ from rbee.wire import control
 from tests.queen.speaker import cut, speak
 from tests.queen.stage import MODEL, Engine, hold
 from tests.queen.test_core import met, view
-from tests.queen.test_tries import Got
+from tests.queen.test_tries import Got, told_of
 
 CRASHED = control.Problem("WORKER_CRASHED", "It gave itself up", retry="elsewhere", exit=1)
 KILLED = control.Problem("WORKER_KILLED", "It was killed", retry="elsewhere", exit=137)
@@ -65,6 +65,8 @@ def test_kills_from_outside_are_nobodys_fault(tmp_path):
     async def body(here, hive, got):
         assert got.finish == ["stop"]
         assert [one["code"] for one in got.rbee["attempts"]] == ["WORKER_KILLED"] * 2
+        (told,) = await told_of(here, got.rbee["job_id"], 1)
+        assert (told.code, told.outcome) == ("WORKER_KILLED", "ok")
 
     with_dying(tmp_path, body, [KILLED, KILLED], others=[speak()])
 
