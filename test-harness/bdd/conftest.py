@@ -22,6 +22,7 @@ pytest_plugins = [
     "steps.selftests",
     "steps.store",
     "steps.splicing",
+    "steps.hanging_up",
     "steps.admission",
     "steps.registries",
     "steps.fetching",
