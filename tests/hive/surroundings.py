@@ -51,6 +51,12 @@ class NoMachine:
         assert self.refusal is not None
         raise self.refusal
 
+    async def make_room(self, owner: WorkerOwner, plan: Plan) -> None:
+        return
+
+    def restart_pause_s(self) -> float:
+        return 0.0
+
     async def judge(self, *_: object) -> RbeeError | None:
         """As long as the test lets it: a file may have to be hashed."""
         self.judging.append(True)

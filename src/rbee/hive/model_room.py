@@ -22,6 +22,7 @@ from rbee.models.index import Index, Known
 from rbee.models.manifest import Manifest
 from rbee.models.prune import Candidate, advised, choose
 from rbee.models.store import Store
+from rbee.policy.memory import Shape
 from rbee.settings import Settings
 from rbee.wire.control import ModelView
 from rbee.wire.stored import Compared, Imported, Pruned, Stock, Verified
@@ -79,6 +80,12 @@ class ModelRoom:
             digest=manifest.digest,
             digest_known=manifest.digest_known,
             context_train_tokens=facts.context_train_tokens,
+            shape=Shape(
+                file_bytes=manifest.size_bytes,
+                layers=facts.layers,
+                kv_width=facts.kv_width,
+                vocabulary=facts.vocabulary,
+            ),
         )
 
     async def stock(self) -> Stock:

@@ -22,14 +22,26 @@ class Surroundings(Protocol):
     """The hive, as its owners see it."""
 
     hive_id: str
-    settings: Settings
     workers: Path
     kept_logs: Path
     lifeline: Path
 
+    @property
+    def settings(self) -> Settings:
+        """As they are now."""
+        ...
+
     def next_worker_id(self) -> str: ...
     async def prepare(self, wish: ModelWish) -> Plan:
         """Raises RbeeError when the wish cannot be started."""
+        ...
+
+    async def make_room(self, owner: WorkerOwner, plan: Plan) -> None:
+        """Returns when its memory is there, and counted as its own. Raises MEMORY_SHORT."""
+        ...
+
+    def restart_pause_s(self) -> float:
+        """How long the next unasked start must wait, for all that start again together."""
         ...
 
     async def judge(

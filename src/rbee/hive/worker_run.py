@@ -10,11 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from rbee.edge import child as children
+from rbee.edge import strays
 from rbee.edge.cgroups import OomWatch
 from rbee.edge.child import Child
 from rbee.edge.lines import LineChannel
+from rbee.edge.memory import private_bytes
 from rbee.edge.process_table import memory_bytes, port_listening
+from rbee.edge.worker_cgroup import WorkerCgroup
 from rbee.hive.worker_folder import Birth, WorkerFolder
+from rbee.policy.memory import Need
 from rbee.wire import lifeline
 from rbee.wire.control import ModelWish, Problem
 from rbee.wire.lifeline import Listening, WorkerSpec
@@ -32,6 +36,12 @@ _PORT_FREED_S = 2.0
 
 _PORT_POLL_S = 0.05
 
+_GROUP_FREED_S = 1.0
+"""For the kernel to take killed processes out of their control group."""
+
+_UNKNOWN_NEED = Need(0, 0)
+_NO_GROUP = WorkerCgroup(None, 0, None)
+
 
 class WorkerRun:
     """A process, its folder and what it said. Made by `start` or `adopt`."""
@@ -44,6 +54,8 @@ class WorkerRun:
         child: Child,
         *,
         degraded: str,
+        need: Need = _UNKNOWN_NEED,
+        group: WorkerCgroup = _NO_GROUP,
         adopted: bool = False,
     ) -> None:
         self.folder = folder
@@ -53,6 +65,9 @@ class WorkerRun:
         self.degraded = degraded
         self.adopted = adopted
         """Started by an earlier hive, maybe of an older rbee."""
+        self.need = need
+        """What it was thought to take of this machine's memory."""
+        self.group = group
         self.oom = OomWatch(child.pid)
         self.began_at = time.monotonic()
         self.listening: Listening | None = None
@@ -78,19 +93,35 @@ class WorkerRun:
         wish: ModelWish,
         restarts: int,
         degraded: str,
+        need: Need = _UNKNOWN_NEED,
+        group: WorkerCgroup = _NO_GROUP,
     ) -> WorkerRun:
         """Write the orders and start the process. Raises OSError; the folder is then removed."""
         folder.write(spec, key)
         child = children.spawn(
             [sys.executable, "-P", "-m", "rbee.worker", str(folder.spec_file)],
             log=folder.log,
-            env={**os.environ, KEY_VARIABLE: key},
+            env={
+                **os.environ,
+                KEY_VARIABLE: key,
+                strays.MARK: folder.mark,
+                "TMPDIR": str(folder.temporary),
+            },
             cwd=folder.path,
         )
+        group.take(child.pid)
         folder.write_birth(
-            Birth(child.pid, child.started_at, wish, restarts=restarts, degraded=degraded)
+            Birth(
+                child.pid,
+                child.started_at,
+                wish,
+                restarts=restarts,
+                degraded=degraded,
+                weights_bytes=need.weights_bytes,
+                own_bytes=need.own_bytes,
+            )
         )
-        return cls(folder, spec, key, child, degraded=degraded)
+        return cls(folder, spec, key, child, degraded=degraded, need=need, group=group)
 
     @property
     def id(self) -> str:
@@ -100,6 +131,11 @@ class WorkerRun:
     def pid(self) -> int:
         """The process that runs the engine; until it is known, the worker's."""
         return self.listening.engine_pid if self.listening else self.child.pid
+
+    @property
+    def private_bytes(self) -> int:
+        """What it has taken of the memory that cannot be taken from it again, now."""
+        return sum(map(private_bytes, {self.child.pid, self.pid}))
 
     def attach(self, channel: LineChannel) -> None:
         """Its lifeline; an older one is closed."""
@@ -146,6 +182,8 @@ class WorkerRun:
         await self.child.end(term_s)
 
     async def kill(self) -> None:
+        """All of it: its group, and what slipped out of that into its control group."""
+        self.group.kill()
         await self.child.kill()
 
     async def clean(self, kept_logs: Path) -> list[str]:
@@ -160,6 +198,8 @@ class WorkerRun:
     async def _clean(self, kept_logs: Path) -> list[str]:
         leaks = [f"process {pid}" for pid in await self.child.kill()]
         await self.child.wait()
+        self.oom.kills()
+        leaks += await asyncio.to_thread(self._end_strays)
         if self._channel is not None:
             self._channel.close()
         port = self.listening.port if self.listening else 0
@@ -167,6 +207,17 @@ class WorkerRun:
             leaks.append(f"port {port}")
         self.folder.retire(kept_logs)
         return leaks
+
+    def _end_strays(self) -> list[str]:
+        """What left the process group is still in the control group, or carries the mark."""
+        self.group.kill()
+        found, left = strays.end(self.folder.mark)
+        leaks = [f"{found} processes outside of its group, which were ended"] if found else []
+        leaks += [f"{left} processes that cannot be ended"] if left else []
+        until = time.monotonic() + _GROUP_FREED_S
+        while (used := self.group.remove()) and time.monotonic() < until:
+            time.sleep(_PORT_POLL_S)
+        return leaks + [f"control group {folder.name}" for folder in used]
 
 
 async def _port_freed(port: int) -> bool:

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from rbee.errors import RbeeError
 
@@ -101,6 +101,16 @@ class Facts:
     context_train_tokens: int
     embedding_length: int
     tensors: int
+    layers: int = 0
+    kv_width: int = 0
+    """Elements of key and value of one token in one layer; 0: not known, or not the same in all."""
+    vocabulary: int = 0
+
+
+class _Many(NamedTuple):
+    """An array of the metadata."""
+
+    length: int
 
 
 class _Damaged(Exception):
@@ -197,6 +207,7 @@ def _facts(reader: _Reader, size_bytes: int) -> Facts:
     architecture = _text(said.get("general.architecture"))
     if not architecture:
         raise _Damaged("it names no architecture")
+    tokens = said.get("tokenizer.ggml.tokens")
     main_type = max(weight_types, key=lambda kind: weight_types[kind], default=0)
     return Facts(
         version=version,
@@ -207,7 +218,21 @@ def _facts(reader: _Reader, size_bytes: int) -> Facts:
         context_train_tokens=_count(said.get(f"{architecture}.context_length")),
         embedding_length=_count(said.get(f"{architecture}.embedding_length")),
         tensors=tensors,
+        layers=_count(said.get(f"{architecture}.block_count")),
+        kv_width=_kv_width(said, architecture),
+        vocabulary=tokens.length if isinstance(tokens, _Many) else 0,
     )
+
+
+def _kv_width(said: Mapping[str, Any], architecture: str) -> int:
+    heads = _count(said.get(f"{architecture}.attention.head_count"))
+    shared = _count(said.get(f"{architecture}.attention.head_count_kv"))
+    width = _count(said.get(f"{architecture}.embedding_length"))
+    if not heads or not width:
+        return 0
+    key = _count(said.get(f"{architecture}.attention.key_length")) or width // heads
+    value = _count(said.get(f"{architecture}.attention.value_length")) or width // heads
+    return (shared or heads) * (key + value)
 
 
 def _header(reader: _Reader, size_bytes: int) -> tuple[int, int, int]:
@@ -243,7 +268,7 @@ def _pairs(reader: _Reader, count: int) -> dict[str, Any]:
 
 
 def _value(reader: _Reader, kind: int, what: str) -> Any:
-    """Scalars and strings; arrays are stepped over, and stand for themselves as None."""
+    """Scalars and strings; arrays are stepped over, and only their length is told."""
     if kind in _SCALARS:
         return reader.number(_SCALARS[kind], what)
     if kind == _STRING:
@@ -259,7 +284,7 @@ def _value(reader: _Reader, kind: int, what: str) -> Any:
         reader.strings(length, what)
     else:
         raise _Damaged(f"{what} is an array of entries of the unknown type {inner}")
-    return None
+    return _Many(length)
 
 
 def _tensors(

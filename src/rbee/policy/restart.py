@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 CRASHES = 5
 WINDOW_S = 300.0
 
+STORM_BURST = 20
+"""Unasked starts of all workers together that need not wait for one another."""
+
 LASTING = frozenset(
     {
         "MODEL_CORRUPTED",
@@ -24,6 +27,7 @@ LASTING = frozenset(
         "ENGINE_MISSING",
         "DEVICE_UNAVAILABLE",
         "VERSION_MISMATCH",
+        "MEMORY_SHORT",
     }
 )
 """Codes that come back on every try until somebody changes something."""
@@ -85,6 +89,16 @@ def judge(
         return Quarantine(len(crashes), WINDOW_S)
     pause = _pause(record.step, first_s, cap_s)
     return Again(pause, Record(crashes, record.step + 1))
+
+
+def spaced(due_at: float, now: float, *, burst: int, every_s: float) -> tuple[float, float]:
+    """The pause before the next unasked start of any worker, and the new `due_at`.
+
+    `burst` starts may follow one another at once; beyond them one each `every_s`, over all workers:
+    a machine on which everything dies must not spend itself on loading.
+    """
+    due_at = max(due_at, now)
+    return max(0.0, due_at - (burst - 1) * every_s - now), due_at + every_s
 
 
 def served(record: Record) -> Record:

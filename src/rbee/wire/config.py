@@ -79,7 +79,9 @@ MODEL_KEYS: Mapping[str, Key] = MappingProxyType(
 )
 SECTIONS = ("engine", "defaults", "models", "limits")
 
-OTHER_VARIABLES = frozenset({"RBEE_HOME", "RBEE_URL", "RBEE_KEY", "RBEE_WORKER_KEY", "RBEE_OF"})
+OTHER_VARIABLES = frozenset(
+    {"RBEE_HOME", "RBEE_URL", "RBEE_KEY", "RBEE_WORKER_KEY", "RBEE_WORKER", "RBEE_OF"}
+)
 """Ours, but no settings."""
 
 
@@ -231,6 +233,11 @@ def _variables() -> Mapping[str, tuple[str, Key]]:
         "RBEE_HOST": ("host", Key("host", kinds.name)),
         "RBEE_PORT": ("port", Key("port", kinds.whole(0, 65535))),
         "RBEE_THREADS": ("threads", Key("threads", kinds.whole(0, 4096))),
+        "RBEE_MEMORY": ("memory_bytes", Key("memory_bytes", kinds.size_bytes)),
+        "RBEE_WORKER_MEMORY": (
+            "worker_memory_bytes",
+            Key("worker_memory_bytes", kinds.size_bytes),
+        ),
     }
     sections = (
         ("", TOP_KEYS),

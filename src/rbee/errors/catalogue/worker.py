@@ -48,6 +48,17 @@ ROWS = (
         optional=("signal", "returncode"),
     ),
     Row(
+        code="MEMORY_SHORT",
+        status=507,
+        exit=1,
+        retry=Retry.LATER,
+        says="{model} needs {needed_bytes:size} of memory and can have {free_bytes:size}; "
+        "{holders}.",
+        do="rbee serve {model} --ctx 1024 --parallel 1   needs less; or rbee stop a model.",
+        means="It was not loaded; what runs was not touched.",
+        facts=("model", "needed_bytes", "free_bytes", "holders"),
+    ),
+    Row(
         code="WORKER_HUNG",
         status=504,
         exit=1,
