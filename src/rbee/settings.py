@@ -99,6 +99,8 @@ class Timing:
     restart_every_s: float = 3.0
     """Between unasked starts, over all workers, once many have died together."""
     hive_restart_s: float = 0.2
+    hive_silence_s: float = 15.0
+    """A hive that answers no ping for so long is frozen, and ended; no tick of it takes 1 s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ pytest_plugins = [
     "steps.workers",
     "steps.selftests",
     "steps.store",
+    "steps.machine",
 ]
 
 

@@ -125,7 +125,9 @@ class Room:
             model=owner.wish.name,
             needed_bytes=why.needed_bytes,
             free_bytes=why.free_bytes,
-            holders=f"{holders} stays loaded and holds the rest" if holders else "that is all",
+            holders=f"{holders} stays loaded and holds the rest"
+            if holders
+            else "no other model holds the rest",
         )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rbee.edge.config_watch import ConfigWatch
 from rbee.edge.disk import sizes_bytes
 from rbee.edge.home import Home
 from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
@@ -32,7 +33,6 @@ from rbee.hive.reports import Reports
 from rbee.hive.room import Room
 from rbee.hive.roster import Roster
 from rbee.hive.selftest_judge import Judge
-from rbee.hive.settings_watch import SettingsWatch
 from rbee.hive.store_calls import StoreCalls
 from rbee.hive.upkeep import TICK_S, Upkeep
 from rbee.hive.wish_plan import Plan, needs_engine_facts, plan
@@ -59,7 +59,7 @@ class Hive:
 
     def __init__(self, home: Home, settings: Settings, log: Log) -> None:
         self.hive_id = platform.node() or "here"
-        self.settings_watch = SettingsWatch(home, settings, log)
+        self.config = ConfigWatch(home, settings)
         self.workers = home.workers
         self.kept_logs = home.logs / "workers"
         self.lifeline = home.run / "hive.sock"
@@ -95,7 +95,7 @@ class Hive:
     @property
     def settings(self) -> Settings:
         """What holds now: rbee.toml may change at any time."""
-        return self.settings_watch.now
+        return self.config.now
 
     # --- life -------------------------------------------------------------------------------
 

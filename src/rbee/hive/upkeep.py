@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rbee.edge import strays
+from rbee.errors import RbeeError
 from rbee.policy.worker_life import State
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ class Upkeep:
         """Called every `TICK_S`."""
         hive = self._hive
         self._ticks += 1
-        hive.settings_watch.look()
+        with suppress(RbeeError):
+            # What is wrong with the file, the queen tells.
+            hive.config.look()
         hive.roster.tick()
         hive.roster.settle()
         hive.store.look()

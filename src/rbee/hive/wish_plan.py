@@ -174,9 +174,11 @@ def plan(
 
 
 def _on_cpu(device: str, engine: EngineView) -> bool:
-    """Whether the CPU computes: named, or the only device that the engine has."""
+    """Whether the CPU computes: named, or the only device that the engine has. Of a person's own
+    engine nothing is known before it was asked."""
     others = any(one.usable and one.id != "cpu" for one in engine.devices)
-    return device == "cpu" or (device == "auto" and bool(engine.build) and not others)
+    known = bool(engine.build) or not engine.path
+    return device == "cpu" or (device == "auto" and known and not others)
 
 
 def spec(

@@ -50,6 +50,25 @@ def stop_everything(home: Home, screen: Screen, *, drain_s: float | None = None)
     return found
 
 
+def hand_over(home: Home, screen: Screen) -> bool:
+    """End rbee and its machine part and leave the workers to those that come; false if this rbee
+    does not know how to (it is older than that), or did not do it in time."""
+    root = str(home.root)
+    body = {"keep_workers": True}
+    try:
+        Connection.of_home(home).open("POST", "/rbee/shutdown", body).close()
+    except RbeeError:
+        return False
+    timing = _settings(home).timing
+    until = time.monotonic() + timing.drain_s + timing.end_streams_s + timing.term_s + _SPARE_S
+    while any(one.part in ("rbee", "machine") for one in processes_of(root)):
+        if time.monotonic() > until:
+            return False
+        screen.live("stop", "the older rbee finishes what it answers")
+        time.sleep(_SCAN_S)
+    return True
+
+
 def leavings(home: Home) -> Iterator[Path]:
     """Sockets, pid files and worker folders that are there."""
     hive_socket = home.run / "hive.sock"

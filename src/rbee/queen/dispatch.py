@@ -218,6 +218,8 @@ class _Telling:
 def _words(facts: Mapping[str, Any]) -> str:
     if facts["phase"] == "queued":
         return f"queued, place {facts['position']}"
+    if facts.get("waits_for"):
+        return f"waiting for the memory that {', '.join(facts['waits_for'])} holds"
     if facts["phase"] == "loading":
         return "loading the model"
     return f"reading the prompt, {facts['progress']:.0%}"

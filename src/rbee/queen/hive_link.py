@@ -44,6 +44,8 @@ class HiveLink:
         self._channel: LineChannel | None = None
         self._calls: dict[str, _Call] = {}
         self._server: asyncio.Server | None = None
+        self.heard_at = 0.0
+        """When the hive last said anything (the loop's time)."""
         self.mismatch: RbeeError | None = None
         """The last hive that was refused for its version."""
 
@@ -92,9 +94,12 @@ class HiveLink:
         if self._channel is not None:
             self._channel.close()
         self._channel = channel
+        loop = asyncio.get_running_loop()
+        self.heard_at = loop.time()
         wishes = self._on_meet(hello)
         channel.send(control.encode(control.Welcome(VERSION, wishes)))
         while (line := await channel.receive()) is not None:
+            self.heard_at = loop.time()
             try:
                 message = control.decode_from_hive(line)
             except msgspec.DecodeError:

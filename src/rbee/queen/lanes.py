@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from rbee.errors import RbeeError, Report
 from rbee.policy import admission, routing
 from rbee.queen.roster import LaneKey, Roster
+from rbee.settings import Limits
 from rbee.wire.control import WorkerView
 
 _MEAN_WEIGHT = 0.2
@@ -66,6 +67,11 @@ class Lanes:
         self._clock = clock
         self._tell_busy = tell_busy
         self._lanes: dict[LaneKey, Lane] = {}
+
+    def follow(self, limits: Limits) -> None:
+        """Other limits hold now, and what could not be served may be tried again."""
+        self._queue_limit = limits.queue
+        self.forget_problems()
 
     @property
     def queue_limit(self) -> int:

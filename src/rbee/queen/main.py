@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from rbee.edge.config_file import load_settings
+from rbee.edge.config_watch import ConfigWatch
 from rbee.edge.home import Home, default_home
 from rbee.edge.http_server import HttpServer
 from rbee.edge.logs import Log
@@ -24,6 +25,8 @@ from rbee.policy.access import is_loopback
 from rbee.queen.core import Core
 from rbee.queen.events import Events
 from rbee.queen.hive_process import HiveProcess
+from rbee.queen.hive_watch import keep_moving
+from rbee.queen.reload import Reload
 from rbee.queen.route_table import ROUTES
 from rbee.queen.routes import Router
 from rbee.queen.wishes import Wishes
@@ -67,7 +70,11 @@ class Queen:
         self._core.url = f"http://{_in_url(settings.host)}:{port}"
         self._recall()
         await self._core.link.listen(home.control_socket)
-        keeping = asyncio.create_task(self._hive.keep(self._core.met))
+        keeping = asyncio.gather(
+            self._hive.keep(self._core.met),
+            keep_moving(self._core.link, lambda: self._hive.pid, settings.timing.hive_silence_s),
+            Reload(self._core, ConfigWatch(home, settings), self._note).keep(),
+        )
         await self._server.listen_unix(home.admin_socket)
         self._announce()
         self._catch_signals()
@@ -101,7 +108,7 @@ class Queen:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._at_once.wait(), 0.05)
         self._router.end_all()
-        self._core.link.tell(control.Leave(0.0))
+        self._core.link.tell(control.Leave(0.0, keep_workers=self._core.keep_workers))
         await self._server.close(self._settings.timing.end_streams_s)
 
     async def _close(self) -> None:

@@ -89,6 +89,13 @@ class ServedModels:
             default = replace(self._settings.defaults, name=view.name)
             yield Served(view.name, view.ref, self.overrides.get(view.name, default), view)
 
+    def follow(self, settings: Settings) -> None:
+        """Other settings hold now. What `rbee serve` said of a model is older than a new block."""
+        before, self._settings = self._settings, settings
+        for name in tuple(self.overrides):
+            if before.models.get(name) != settings.models.get(name):
+                del self.overrides[name]
+
     def recall(self, wish: ModelWish) -> None:
         """A lasting wish of an earlier life says again how its model is run."""
         how = self._settings.models.get(wish.name, self._settings.defaults)

@@ -127,3 +127,50 @@ Feature: Up, down, and up again
     Then it exits with 1
     And it says DISK_PERMISSION
     And it shows no traceback
+
+  @own
+  Scenario: A newer rbee takes over from an older one
+    Given rbee serves the model tiny
+    And the worker is noted
+    And an rbee of version 9.9.9 is installed elsewhere
+    When the other rbee is used from now on
+    And I run rbee up --detach
+    Then it exits with 0
+    And the worker is the same
+    And a request is served
+
+  @own
+  Scenario: The configuration is changed while models run
+    Given the models tiny, two are stored, which differ
+    And the configuration
+      """
+      [models.tiny]
+      keep_alive = "always"
+      ctx = 256
+
+      [models.two]
+      keep_alive = "always"
+      ctx = 256
+      """
+    Then tiny runs with 256 tokens of context within 20 s
+    And two runs with 256 tokens of context within 20 s
+    When the configuration becomes
+      """
+      [models.tiny]
+      keep_alive = "always"
+      ctx = 256
+
+      [models.two]
+      keep_alive = "always"
+      ctx = 384
+      """
+    Then two runs with 384 tokens of context within 20 s
+    And tiny has kept its process
+    When the configuration becomes
+      """
+      [models.tiny]
+      keep_alive = "always"
+      ctxx = 256
+      """
+    Then the event log names CONFIG_INVALID
+    And tiny has kept its process

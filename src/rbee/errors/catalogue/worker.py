@@ -52,7 +52,7 @@ ROWS = (
         status=507,
         exit=1,
         retry=Retry.LATER,
-        says="{model} needs {needed_bytes:size} of memory and can have {free_bytes:size}; "
+        says="{model} needs {needed_bytes:bytes} of memory and can have {free_bytes:bytes}; "
         "{holders}.",
         do="rbee serve {model} --ctx 1024 --parallel 1   needs less; or rbee stop a model.",
         means="It was not loaded; what runs was not touched.",
