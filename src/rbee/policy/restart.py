@@ -32,6 +32,8 @@ LASTING = frozenset(
 )
 """Codes that come back on every try until somebody changes something."""
 
+_MEMORY = frozenset({"WORKER_OUT_OF_MEMORY", "GPU_OUT_OF_MEMORY"})
+
 NOBODYS_CRASH = frozenset({"WORKER_KILLED", "PORT_TAKEN", "DEVICE_FAULTY"})
 """Codes that say nothing against the worker."""
 
@@ -78,7 +80,7 @@ def judge(
     each time does not keep the machine loading models. A load that finds too little memory finds it
     again: it is remembered.
     """
-    if code in LASTING or (code == "WORKER_OUT_OF_MEMORY" and not was_ready):
+    if code in LASTING or (code in _MEMORY and not was_ready):
         return Remember()
     if code in NOBODYS_CRASH:
         if was_ready:

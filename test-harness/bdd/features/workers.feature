@@ -200,3 +200,18 @@ Feature: Workers that die, and come back
     Then it exits with 0
     And the stream ends with its finish
     And a request is served
+
+  @own
+  Scenario Outline: A GPU fails, as the engine's source has it
+    Given a stand-in for an engine on a GPU, which says: <line>
+    And the model tiny is stored
+    When I run rbee serve tiny
+    Then it exits with <code>
+    And it says <name>
+    And it says <cause>
+
+    Examples:
+      | line                                                | code | name              | cause                  |
+      | CUDA error: an illegal memory access was encountered | 1    | GPU_ERROR         | illegal memory access  |
+      | ggml_vulkan: device lost on AMD Radeon RX 6700      | 1    | GPU_ERROR         | was lost               |
+      | ROCm error: out of memory                           | 137  | GPU_OUT_OF_MEMORY | had no memory left     |

@@ -56,6 +56,18 @@ def quitter(world, tmp_path):
     world.home.env["RBEE_ENGINE_PATH"] = str(program)
 
 
+@given(parsers.parse("a stand-in for an engine on a GPU, which says: {line}"))
+def gpu_double(world, tmp_path, line):
+    program = tmp_path / "llama-server"
+    program.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *--version*|*--list-devices*) echo "version: 1 (0)"; exit 0;; esac\n'
+        f"echo '{line}' >&2\nkill -ABRT $$\n"
+    )
+    program.chmod(0o755)
+    world.home.env["RBEE_ENGINE_PATH"] = str(program)
+
+
 @given("the worker is noted")
 def noted(world):
     world.seen["worker"] = world.ready_worker()["pid"]
