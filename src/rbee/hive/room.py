@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rbee.edge import memory
+from rbee.edge import machine_memory
 from rbee.edge.logs import Log
 from rbee.errors import RbeeError
 from rbee.policy import room
@@ -100,7 +100,7 @@ class Room:
         self, owner: WorkerOwner | None, holding: Holding, waited_s: float
     ) -> room.Decision:
         settings = self._settings()
-        now = memory.look()
+        now = machine_memory.look()
         budget = room.Budget(
             available_bytes=now.available_bytes,
             reserve_bytes=now.total_bytes // _RESERVE_SHARE,

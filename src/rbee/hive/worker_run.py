@@ -14,7 +14,7 @@ from rbee.edge import strays
 from rbee.edge.cgroups import OomWatch
 from rbee.edge.child import Child
 from rbee.edge.lines import LineChannel
-from rbee.edge.memory import private_bytes
+from rbee.edge.machine_memory import private_bytes
 from rbee.edge.process_table import memory_bytes, port_listening
 from rbee.edge.worker_cgroup import WorkerCgroup
 from rbee.hive.worker_folder import Birth, WorkerFolder

@@ -1,4 +1,4 @@
-"""Memory as this process may use it: the machine's and its cgroup's, and how hard it is pressed."""
+"""Memory as this process may use it: the machine's, or its control group's where that is less."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import psutil
 
 from rbee.edge.cgroups import PROC, Place, place_of
 
-_PRESSURE = Path("/proc/pressure/memory")
-
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -19,9 +17,6 @@ class Memory:
 
     total_bytes: int
     available_bytes: int
-    pressed_percent: float | None = None
-    """Share of the last 10 s in which somebody waited for memory (PSI some avg10); None: the kernel
-    does not tell."""
 
 
 def look(place: Place | None = None) -> Memory:
@@ -30,13 +25,9 @@ def look(place: Place | None = None) -> Memory:
     total, available = int(machine.total), int(machine.available)
     place = place_of("self") if place is None else place
     bounded = _bounded(place)
-    files = [_PRESSURE]
     if bounded is not None and bounded[0] < total:
         total, available = bounded[0], min(available, bounded[1])
-        if place.unified is not None:
-            # Within a limit of our own the machine's pressure is somebody else's.
-            files.insert(0, place.unified / "memory.pressure")
-    return Memory(total, available, _pressed(files))
+    return Memory(total, available)
 
 
 def private_bytes(pid: int) -> int:
@@ -61,16 +52,6 @@ def _bounded(place: Place) -> tuple[int, int] | None:
     names = ("total_inactive_file", "total_active_file") if v1 else ("inactive_file", "active_file")
     stat = _stat(place.memory / "memory.stat")
     return limit, max(0, limit - used + sum(stat.get(name, 0) for name in names))
-
-
-def _pressed(files: list[Path]) -> float | None:
-    for file in files:
-        try:
-            some = file.read_text(encoding="ascii").splitlines()[0].split()
-            return float(some[1].partition("=")[2])
-        except (OSError, IndexError, ValueError):
-            continue
-    return None
 
 
 def _number(file: Path) -> int | None:

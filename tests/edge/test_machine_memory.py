@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from rbee.edge.cgroups import Place
-from rbee.edge.memory import look, private_bytes
+from rbee.edge.machine_memory import look, private_bytes
 
 STAT_V1 = "cache 50\ntotal_inactive_file 300\ntotal_active_file 200\n"
 STAT_V2 = "anon 4000\ninactive_file 300\nactive_file 200\n"
@@ -30,17 +30,13 @@ def test_a_limit_of_v1_counts(tmp_path: Path) -> None:
     assert (found.total_bytes, found.available_bytes) == (10_000, 4_500)
 
 
-def test_a_limit_of_v2_counts_with_its_own_pressure(tmp_path: Path) -> None:
-    """Recorded tree: within a limit, the group's pressure is what matters."""
+def test_a_limit_of_v2_counts(tmp_path: Path) -> None:
+    """Recorded tree: the same with the names of v2."""
     (tmp_path / "memory.max").write_text("10000\n")
     (tmp_path / "memory.current").write_text("6000\n")
     (tmp_path / "memory.stat").write_text(STAT_V2)
-    (tmp_path / "memory.pressure").write_text(
-        "some avg10=23.50 avg60=3.00 avg300=0.10 total=9\nfull avg10=1.00 total=1\n"
-    )
-    found = look(Place(memory=tmp_path, version=2, unified=tmp_path))
+    found = look(Place(memory=tmp_path, version=2))
     assert (found.total_bytes, found.available_bytes) == (10_000, 4_500)
-    assert found.pressed_percent == 23.5
 
 
 def test_no_limit_in_a_group_is_the_machine(tmp_path: Path) -> None:
