@@ -22,6 +22,7 @@ pytest_plugins = [
     "steps.selftests",
     "steps.store",
     "steps.machine",
+    "steps.swapping",
 ]
 
 

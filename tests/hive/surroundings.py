@@ -9,6 +9,7 @@ from rbee.errors import RbeeError
 from rbee.hive.roster import Roster
 from rbee.hive.wish_plan import Plan
 from rbee.hive.worker_owner import WorkerOwner
+from rbee.hive.worker_run import Leak
 from rbee.policy import restart
 from rbee.settings import Settings, Timing
 from rbee.wire.control import ModelWish, Problem
@@ -82,8 +83,8 @@ class NoMachine:
         if not isinstance(verdict, restart.Again):
             self.roster.failed_lastingly(owner, owner.problem or problem)
 
-    def leaked(self, owner: WorkerOwner, what: str) -> None:
-        raise AssertionError(what)
+    def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
+        raise AssertionError(leak)
 
     def finished(self, owner: WorkerOwner) -> None:
         self.roster.finished(owner)

@@ -44,9 +44,9 @@ def marked(mark: str) -> set[int]:
     return found - {os.getpid()}
 
 
-def end(mark: str) -> tuple[int, int]:
-    """SIGKILL to all that carry the mark: how many there were, and how many would not die."""
-    found = left = marked(mark)
+def end(mark: str) -> int:
+    """SIGKILL to all that carry the mark; how many would not die."""
+    left = marked(mark)
     until = time.monotonic() + _GONE_WITHIN_S
     while left:
         for pid in left:
@@ -56,7 +56,7 @@ def end(mark: str) -> tuple[int, int]:
             break
         time.sleep(_LOOK_S)
         left = marked(mark)
-    return len(found), len(left)
+    return len(left)
 
 
 def dead_children() -> set[int]:

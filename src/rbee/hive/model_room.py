@@ -71,7 +71,7 @@ class ModelRoom:
         """
         manifest = await asyncio.to_thread(self._unchanged, ref)
         if manifest is None:
-            await self.verify(ref, _unseen)
+            await self.verify(ref, _unseen, awaited=True)
             manifest = await asyncio.to_thread(self._get, ref)
         await self._touch(manifest.name)
         facts = manifest.facts
@@ -126,10 +126,11 @@ class ModelRoom:
         """What the sources of stored models have now."""
         return msgspec.convert(await child.ask("outdated", "-", _unseen), tuple[Compared, ...])
 
-    async def verify(self, ref: str, progress: Progress) -> Verified:
-        """Read a model again, and mend it if it is damaged. Raises MODEL_CORRUPTED,
-        MODEL_FILE_MISSING, SOURCE_…, DISK_…."""
-        found = msgspec.convert(await child.ask("verify", ref, progress), Verified)
+    async def verify(self, ref: str, progress: Progress, *, awaited: bool = False) -> Verified:
+        """Read a model again, and mend it if it is damaged; `awaited` by a load. Raises
+        MODEL_CORRUPTED, MODEL_FILE_MISSING, SOURCE_…, DISK_…."""
+        said = await child.ask("verify", ref, progress, awaited=awaited)
+        found = msgspec.convert(said, Verified)
         if found.rotted:
             await self._reload()
             self._news.mended(found)

@@ -30,6 +30,7 @@ from rbee.hive.lifeline_server import LifelineServer
 from rbee.hive.model_room import ModelRoom
 from rbee.hive.queen_link import QueenLink
 from rbee.hive.reports import Reports
+from rbee.hive.resources import Resources
 from rbee.hive.room import Room
 from rbee.hive.roster import Roster
 from rbee.hive.selftest_judge import Judge
@@ -38,7 +39,7 @@ from rbee.hive.upkeep import TICK_S, Upkeep
 from rbee.hive.wish_plan import Plan, needs_engine_facts, plan
 from rbee.hive.worker_ids import WorkerIds
 from rbee.hive.worker_owner import WorkerOwner
-from rbee.hive.worker_run import WorkerRun
+from rbee.hive.worker_run import Leak, WorkerRun
 from rbee.models.goldens import Goldens
 from rbee.policy import restart
 from rbee.policy.worker_life import State
@@ -85,6 +86,11 @@ class Hive:
         self.engine = EngineRoom(home, lambda: self.settings, log, self.engine_changed)
         self.roster = Roster(self._make_owner, self.reports.unservable, self._fingerprint)
         self.room = Room(lambda: self.settings, self.roster.owners, self.roster.give_way, log)
+        self.resources = Resources(
+            Path(settings.models_dir or home.models),
+            lambda: self.settings.limits.disk_reserve_bytes,
+            self.link.say,
+        )
         self._commands = Commands(self)
         self._upkeep = Upkeep(self)
         self._lifelines = LifelineServer(self.roster.find, log)
@@ -279,8 +285,8 @@ class Hive:
         if not isinstance(verdict, restart.Again):
             self.roster.failed_lastingly(owner, owner.problem or problem)
 
-    def leaked(self, owner: WorkerOwner, what: str) -> None:
-        self.reports.leaked(owner, what)
+    def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
+        self.reports.leaked(owner, leak)
 
     def finished(self, owner: WorkerOwner) -> None:
         self.roster.finished(owner)

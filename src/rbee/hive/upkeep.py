@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 _MEASURE_TICKS = 2
 """Memory of workers is looked at every second tick (nothing is polled faster than every 2 s)."""
+_RESOURCE_TICKS = 3
 _QUIET_AFTER_TICKS = 5
 
 
@@ -40,6 +41,8 @@ class Upkeep:
         hive.store.look()
         if self._ticks % _MEASURE_TICKS == 0:
             self._measure()
+        if self._ticks % _RESOURCE_TICKS == 0:
+            hive.resources.look()
         self._bury()
         self._look_at_engine(quiet=self._ticks >= _QUIET_AFTER_TICKS)
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rbee.edge import child as children
@@ -41,6 +42,15 @@ _GROUP_FREED_S = 1.0
 
 _UNKNOWN_NEED = Need(0, 0)
 _NO_GROUP = WorkerCgroup(None, 0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Something of a process that was still there when it had ended."""
+
+    what: str
+    ended: bool = False
+    """Found and reaped; else it is still there."""
 
 
 class WorkerRun:
@@ -80,7 +90,7 @@ class WorkerRun:
         self._channel: LineChannel | None = None
         self._silent = asyncio.Event()
         self._silent.set()
-        self._cleaning: asyncio.Task[list[str]] | None = None
+        self._cleaning: asyncio.Task[list[Leak]] | None = None
         self._stopping = False
 
     @classmethod
@@ -186,7 +196,7 @@ class WorkerRun:
         self.group.kill()
         await self.child.kill()
 
-    async def clean(self, kept_logs: Path) -> list[str]:
+    async def clean(self, kept_logs: Path) -> list[Leak]:
         """Reap all that the process left, once; what could not be reaped is given to one caller."""
         if self._cleaning is None:
             self._cleaning = asyncio.create_task(self._clean(kept_logs))
@@ -195,8 +205,8 @@ class WorkerRun:
         found.clear()
         return leaks
 
-    async def _clean(self, kept_logs: Path) -> list[str]:
-        leaks = [f"process {pid}" for pid in await self.child.kill()]
+    async def _clean(self, kept_logs: Path) -> list[Leak]:
+        leaks = [Leak(f"process {pid}") for pid in await self.child.kill()]
         await self.child.wait()
         self.oom.kills()
         leaks += await asyncio.to_thread(self._end_strays)
@@ -204,20 +214,20 @@ class WorkerRun:
             self._channel.close()
         port = self.listening.port if self.listening else 0
         if port and not await _port_freed(port):
-            leaks.append(f"port {port}")
+            leaks.append(Leak(f"port {port}"))
         self.folder.retire(kept_logs)
         return leaks
 
-    def _end_strays(self) -> list[str]:
+    def _end_strays(self) -> list[Leak]:
         """What left the process group is still in the control group, or carries the mark."""
+        found = len(self.group.members() | strays.marked(self.folder.mark))
         self.group.kill()
-        found, left = strays.end(self.folder.mark)
-        leaks = [f"{found} processes outside of its group, which were ended"] if found else []
-        leaks += [f"{left} processes that cannot be ended"] if left else []
+        left = strays.end(self.folder.mark)
+        leaks = [Leak(f"processes that left its group: {found}", ended=not left)] if found else []
         until = time.monotonic() + _GROUP_FREED_S
         while (used := self.group.remove()) and time.monotonic() < until:
             time.sleep(_PORT_POLL_S)
-        return leaks + [f"control group {folder.name}" for folder in used]
+        return leaks + [Leak(f"control group {folder.name}") for folder in used]
 
 
 async def _port_freed(port: int) -> bool:

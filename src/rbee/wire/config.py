@@ -79,9 +79,7 @@ MODEL_KEYS: Mapping[str, Key] = MappingProxyType(
 )
 SECTIONS = ("engine", "defaults", "models", "limits")
 
-OTHER_VARIABLES = frozenset(
-    {"RBEE_HOME", "RBEE_URL", "RBEE_KEY", "RBEE_WORKER_KEY", "RBEE_WORKER", "RBEE_OF"}
-)
+OTHER_VARIABLES = frozenset({"RBEE_HOME", "RBEE_URL", "RBEE_KEY", "RBEE_WORKER_KEY", "RBEE_OF"})
 """Ours, but no settings."""
 
 

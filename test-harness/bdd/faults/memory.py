@@ -45,3 +45,8 @@ def exhaust(group: Path, victim: int) -> subprocess.Popen[bytes]:
 def bound_addresses(pid: int, size_bytes: int) -> None:
     """RLIMIT_AS of a running process: what it starts from now on inherits it."""
     resource.prlimit(pid, resource.RLIMIT_AS, (size_bytes, size_bytes))
+
+
+def bound_files(pid: int, count: int) -> None:
+    """RLIMIT_NOFILE of a running process."""
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, count))

@@ -82,3 +82,10 @@ Feature: Memory is shared out, and runs out for one worker at a time
     When I run rbee up --detach
     Then it exits with 0
     And a worker of tiny is ready within 20 s
+
+  @own
+  Scenario: Open files run low
+    Given rbee is up
+    When the hive may open 20 files
+    Then the event log names RESOURCES_LOW
+    And the event log names open files

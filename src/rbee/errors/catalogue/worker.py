@@ -174,6 +174,16 @@ ROWS = (
         facts=("device", "model", "problem"),
     ),
     Row(
+        code="RESOURCES_LOW",
+        status=503,
+        exit=1,
+        retry=Retry.LATER,
+        says="{what} run low on this machine: {left} left, and at least {least} should be.",
+        do="rbee ps   shows what is loaded; rbee doctor   looks at the rest.",
+        means="What runs goes on; new work may be refused.",
+        facts=("what", "left", "least"),
+    ),
+    Row(
         code="HIVE_LOST",
         status=503,
         exit=1,
