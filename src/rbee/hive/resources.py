@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import time
@@ -44,11 +45,19 @@ class Resources:
             )
 
     def _levels(self) -> list[resources.Level]:
-        memory = machine_memory.look()
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        levels = [resources.memory(memory.available_bytes, memory.total_bytes)]
+        levels = [resources.descriptors(_open_files(limit), limit)]
         with suppress(OSError):
-            levels.append(resources.descriptors(len(os.listdir("/proc/self/fd")), limit))
+            memory = machine_memory.look()
+            levels.append(resources.memory(memory.available_bytes, memory.total_bytes))
         with suppress(OSError):
             levels.append(resources.disk(free_bytes(self._models), self._reserve_bytes()))
         return levels
+
+
+def _open_files(limit: int) -> int:
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError as error:
+        # Not one more can be opened; or this system has no such folder.
+        return limit if error.errno == errno.EMFILE else 0

@@ -174,3 +174,34 @@ Feature: Up, down, and up again
       """
     Then the event log names CONFIG_INVALID
     And tiny has kept its process
+
+  @own @serial
+  Scenario: The hive is told to end while three workers answer
+    Given rbee serves the model tiny with --replicas 3
+    And 3 streams are running
+    When the hive gets SIGTERM
+    Then every stream ended with its finish
+    And a request is served
+
+  @own
+  Scenario: A second signal acts at once
+    Given rbee serves the model tiny
+    And a stream is running
+    When the queen gets SIGTERM
+    And the queen gets SIGTERM
+    Then the stream is over within 3 s
+    And the stream ends with its finish or with SHUTTING_DOWN
+    And nothing of rbee is left
+
+  @own
+  Scenario: What a crash left is found and reaped
+    Given engines start a helper that leaves their process group
+    And rbee serves the model tiny
+    When everything of rbee is killed at once
+    And I run rbee doctor
+    Then it exits with 1
+    And it says leftover
+    When I run rbee doctor --fix
+    Then it exits with 0
+    And the helpers are gone
+    And rbee doctor finds nothing left over

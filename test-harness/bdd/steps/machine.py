@@ -148,6 +148,11 @@ def helper_gone(world):
     eventually(gone, within_s=10)
 
 
+@then("the helpers are gone")
+def helpers_gone(world):
+    eventually(lambda: not helpers(world), within_s=10)
+
+
 def helpers(world):
     """Helpers of this home that live."""
     found = []
