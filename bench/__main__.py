@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.chats import compare
+from bench.fetching import Fetch
 from bench.stack import RBEE, Door, Stack, ask, ask_many, body, serving
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -129,9 +131,33 @@ def help_time(rounds: int) -> None:
     row("rbee --help over the bare interpreter", f"{ratio:.2f} x", "<= 3 x", ratio <= 3)
 
 
+def warm_chats(model: Path, count: int) -> None:
+    """Chats of three turns on two workers."""
+    with serving(model, "--replicas", "2", "--parallel", "2") as stack:
+        found, ratio = compare(stack, count, at_once=2)
+    row("later turns of chats that find their cache", f"{found:.0%}", ">= 90 %", found >= 0.9)
+    row("their first token over random routing", f"{ratio:.2f} x", "<= 0.5 x", ratio <= 0.5)
+
+
+def fetched(model: Path, rounds: int) -> None:
+    """A large file over loopback: its rate, and the memory that it takes."""
+    stack = Stack(model, RBEE_LIMITS_DISK_RESERVE="0")
+    try:
+        stack.rbee("up", "--detach")
+        fetch = Fetch(stack)
+        curl, rbee = map(statistics.median, fetch.run(rounds))
+    finally:
+        stack.end()
+    value = f"{rbee:.0f} / {curl:.0f} = {rbee / curl:.2f}"
+    row("MiB/s of models pull over curl | sha256sum", value, ">= 0.85", rbee / curl >= 0.85)
+    most_mib = fetch.most_bytes / (1 << 20)
+    row("memory over idle while 2 GiB come", f"{most_mib:.0f} MiB", "<= 64 MiB", most_mib <= 64)
+
+
 def main() -> None:
     model = model_path()
     help_time(15)
+    fetched(model, 3)
     with serving(model) as stack:
         queen, worker = stack.queen, stack.worker
         ask(queen, body(4))
@@ -144,6 +170,7 @@ def main() -> None:
         ask(queen, body(4))
         throughput("double", queen, worker, 4, 0.9, 7)
         first_token("double", queen, worker, 25)
+    warm_chats(model, 12)
     cold_infer(model, 5)
 
 

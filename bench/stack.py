@@ -78,10 +78,10 @@ class Stack:
 
 
 @contextmanager
-def serving(model: Path, **variables: str) -> Iterator[Stack]:
+def serving(model: Path, *flags: str, **variables: str) -> Iterator[Stack]:
     stack = Stack(model, **variables)
     try:
-        stack.rbee("serve", str(stack.file), "--wait")
+        stack.rbee("serve", str(stack.file), "--wait", *flags)
         yield stack
     finally:
         stack.end()

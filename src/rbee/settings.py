@@ -87,6 +87,14 @@ class Timing:
     orphan_s: float = 60.0
     """How long a hive without its queen, or a worker without its hive, waits before it ends."""
     health_every_s: float = 5.0
+    breaker_open_s: float = 60.0
+    """How long a worker that somebody else runs gets nothing after too many faults."""
+    breaker_open_local_s: float = 10.0
+    """The same for a worker of ours: the hive sees its process, and brings a new one soon."""
+    slow_start_s: float = 20.0
+    """From a quarter of its slots to all of them, after a worker recovered beside others."""
+    memory_look_s: float = 5.0
+    """Between two looks at how short memory is."""
     hold_status_s: float = 10.0
     """How long the status line is held back, so that a refusal has its true status."""
     comment_every_s: float = 15.0
@@ -98,9 +106,9 @@ class Timing:
     restart_cap_s: float = 60.0
     restart_every_s: float = 3.0
     """Between unasked starts, over all workers, once many have died together."""
-    hive_restart_s: float = 0.2
-    hive_silence_s: float = 15.0
-    """A hive that answers no ping for so long is frozen, and ended; no tick of it takes 1 s."""
+    hive_restart_s: float = 0.1
+    hive_ping_s: float = 2.0
+    """A hive that says nothing to five pings in a row hangs, and is started again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ pytest_plugins = [
     "steps.store",
     "steps.machine",
     "steps.swapping",
+    "steps.admission",
+    "steps.registries",
+    "steps.fetching",
+    "steps.interrupting",
 ]
 
 
@@ -52,7 +56,9 @@ def settings() -> dict[str, str]:
 def world(request: pytest.FixtureRequest, settings: dict[str, str]) -> Iterator[World]:
     """The scenario's world: tagged @own it has an RBEE_HOME of its own, removed at its end."""
     own = request.node.get_closest_marker("own") is not None
-    home = Home(request.getfixturevalue("model")) if own else request.getfixturevalue("shared_home")
+    downloads = request.node.get_closest_marker("downloads") is not None
+    shared = "downloading_home" if downloads else "shared_home"
+    home = Home(request.getfixturevalue("model")) if own else request.getfixturevalue(shared)
     found = World(home, settings)
     request.node.stash[_HOME] = home
     yield found

@@ -137,7 +137,7 @@ class Home:
     def chat(self, **fields: Any) -> httpx.Response:
         return self.ask("POST", "/v1/chat/completions", json=chat_body(**fields))
 
-    def stream(self, **fields: Any) -> Stream:
+    def stream(self, headers: Mapping[str, str] | None = None, **fields: Any) -> Stream:
         """A streamed chat, read in the background."""
         found = Stream()
         url = self.url
@@ -148,6 +148,7 @@ class Home:
                     "POST",
                     url + "/v1/chat/completions",
                     json=chat_body(stream=True, **fields),
+                    headers=dict(headers or {}),
                     timeout=60,
                 ) as answer:
                     found.status = answer.status_code
@@ -196,10 +197,23 @@ class Home:
             assert outcome.code == 0, str(outcome)
             left = self.left()
             assert not left, f"left behind: {left}"
+            mistakes = self.mistakes()
+            assert not mistakes, f"a mistake of rbee's own: {mistakes}"
         finally:
             for process in self.processes():
                 process.send_signal(signal.SIGKILL)
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def mistakes(self) -> list[str]:
+        """Lines of rbee's own logs that tell of an exception which nobody foresaw."""
+        logs = [self.path / "logs" / name for name in ("queen.log", "hive.log", "keeper.log")]
+        lines = [
+            line
+            for log in logs
+            if log.exists()
+            for line in log.read_text(errors="replace").splitlines()
+        ]
+        return [line for line in lines if "Traceback" in line or "never retrieved" in line]
 
     def story(self) -> str:
         """What a person needs to see when a scenario is red."""

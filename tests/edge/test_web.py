@@ -74,6 +74,19 @@ def test_a_redirect_within_its_origin_keeps_the_key(web, server):
     assert [one.headers.get("authorization") for one in server.asked] == ["Bearer secret"] * 2
 
 
+@pytest.mark.parametrize("words", [b"", b"moved", b"moved " * 2000])
+def test_a_redirect_leaves_a_connection_that_can_be_used(web, server, words):
+    """Whatever stands in its body, nothing included, the next request is answered."""
+
+    def move(asked: Asked, answer: Answer) -> None:
+        if "?" not in asked.path:
+            answer.status, answer.headers, answer.body = 302, {"location": "/a.gguf?b"}, words
+
+    server.faults.append(move)
+
+    assert body(web, server.url + "/a.gguf") == (200, server.files["/a.gguf"])
+
+
 def test_another_origin_never_sees_the_key(web, server):
     """Another port is another origin: the range goes along, the key does not."""
     with file_server() as other:

@@ -125,7 +125,7 @@ def test_what_stays_is_named_and_the_refusal_ends_when_there_is_room(tmp_path: P
         await house.serve(kept)
         with pytest.raises(RbeeError) as caught:
             await house.make(large)
-        assert caught.value.code == "MEMORY_SHORT"
+        assert caught.value.code == "MODEL_TOO_LARGE"
         assert "kept stays loaded" in str(caught.value)
         assert not house.room.fits_now(large.wish)
         kept.holds = None

@@ -143,6 +143,23 @@ def test_ps_shows_one_line_per_worker(rbee: Rbee, scripted: Scripted) -> None:
     assert json.loads(rbee("ps", "--json").stdout) == PS
 
 
+def test_ps_says_who_gets_less_and_how_long_the_line_is(rbee: Rbee, scripted: Scripted) -> None:
+    """A worker that is cut off, one that is slow, and the wait of one more request."""
+    ill = {"breaker": "open", "share": 0.0, "retry_in_s": 7.0, "slow": None}
+    slow = {"what": "first token", "own_s": 4.0, "peers_s": 0.5}
+    workers = [
+        {**WORKER, "health": ill},
+        {**WORKER, "id": "w2", "health": {**ill, "breaker": "closed", "slow": slow}},
+    ]
+    queues = {"m": {"waiting": 2, "limit": 100, "expected_wait_s": 31.0}}
+    scripted.say("/rbee/ps", {**PS, "workers": workers, "queues": queues})
+    shown = rbee("ps").stdout
+
+    assert "ready, cut off" in shown and "2, 31 s" in shown
+    assert "m (w1) failed too often; tried again in 7.0 s" in shown
+    assert "m (w2) is slow, first token 4.0 s against 0.5 s of its peers" in shown
+
+
 def test_stop_tells_workers_from_models(rbee: Rbee, scripted: Scripted) -> None:
     """A worker's id means that worker, any other name a model."""
     scripted.say("/rbee/ps", PS)

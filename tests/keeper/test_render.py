@@ -109,7 +109,7 @@ def test_an_answer_of_another_shape_is_told_as_such(body: object) -> None:
 
 def test_progress_has_numbers_with_units() -> None:
     """Both sides, rate and what is left."""
-    words = progress("m", 58 << 20, 94 << 20, 5.0, bar=False)
+    words = progress("m", 58 << 20, 94 << 20, (58 << 20) / 5.0, bar=False)
     assert words == "m   62 %   58.0 MiB of 94.0 MiB   11.6 MiB/s   3.1 s left"
     assert progress("m", 0, 0, 0.0, bar=True) == "m"
 

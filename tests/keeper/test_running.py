@@ -94,6 +94,16 @@ def test_doctor_fixes_what_it_names(rbee: Rbee, home: Home) -> None:
     assert not home.admin_socket.exists()
 
 
+def test_doctor_says_one_thing_of_what_is_left_over(rbee: Rbee, home: Home) -> None:
+    """A file without its process is a problem, and then nothing says that there is none."""
+    home.prepare()
+    home.queen_file.write_text("{}")
+    done = rbee("doctor", "--json")
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["is"] for one in said if one["about"] == "leftover"] == ["problem"]
+    assert done.returncode == 1
+
+
 def test_attached_up_stops_on_ctrl_c(home: Home) -> None:
     """Without --detach rbee lives as long as the command."""
     process = subprocess.Popen(

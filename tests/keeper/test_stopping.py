@@ -24,6 +24,18 @@ signal.pause()
 """
 
 
+SLOW = """
+import signal, sys, time
+def end(*_):
+    time.sleep(0.3)
+    print(2, flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print(1, flush=True)
+signal.pause()
+"""
+
+
 @pytest.fixture
 def deaf(home: Home) -> Iterator[subprocess.Popen[bytes]]:
     """An engine of this home that does not hear SIGTERM."""
@@ -64,6 +76,23 @@ def test_orphans_are_not_waited_for(
     stopping.stop_everything(home, Screen.on(sys.stderr))
     assert time.monotonic() - began < 2.0
     assert deaf.wait(5) == -signal.SIGKILL
+
+
+def test_an_orphan_that_ends_well_is_given_the_time_for_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL comes after term_s, also if neither rbee nor its machine is there any more."""
+    monkeypatch.setenv("RBEE_TERM_S", "5")
+    home.prepare()
+    environment = {**os.environ, MARK: str(home.root), "RBEE_HOME": str(home.root)}
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW], stdout=subprocess.PIPE, env=environment
+    ) as slow:
+        assert slow.stdout is not None
+        slow.stdout.readline()
+        stopping.stop_everything(home, Screen.on(sys.stderr))
+        assert slow.stdout.read() == b"2\n"
+    assert slow.returncode == 0
 
 
 def test_who_stays_is_named(

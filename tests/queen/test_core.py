@@ -126,7 +126,7 @@ def test_a_hive_that_returns_is_told_what_runs(tmp_path):
 
     async def run():
         async with met(tmp_path, view()) as (here, _):
-            here.core.roster.busy["w1"] = 2
+            here.core.roster.set_busy("w1", 2)
             path = tmp_path / "control.sock"
             again = Hive(await dial_lines(path, connect_s=1, limit_bytes=1 << 20))
             again.say(hello(view()))

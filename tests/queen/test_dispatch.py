@@ -282,14 +282,16 @@ def test_a_full_queue_answers_503_with_a_time(tmp_path):
     with_engines(tmp_path, body, hold(*TWO_TOKENS), limits=Limits(queue=0), slots=1)
 
 
-def test_a_queue_has_an_end_in_time(tmp_path):
-    """Who waits longer than queue_wait gets QUEUE_TIMEOUT, not silence."""
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_queue_has_an_end_in_time(tmp_path, stream):
+    """Who waits longer than queue_wait gets QUEUE_TIMEOUT, not silence; a stream too, whose status
+    line is held back until then."""
 
     async def body(here, engine):
         first = asyncio.ensure_future(here.chat(stream=True, timeout_s=2))
         while not engine.asked:
             await asyncio.sleep(0)
-        second = await here.chat()
+        second = await here.chat(stream=stream)
 
         assert second.status_code == 504 and second.json()["error"]["code"] == "QUEUE_TIMEOUT"
         await first

@@ -19,8 +19,8 @@ def with_workers(tmp_path, body, *digests):
             here = await stack.enter_async_context(stage(tmp_path))
             for number, (engine, digest) in enumerate(zip(engines, digests, strict=True), 1):
                 here.worker(engine, f"w{number}")
-                workers = here.core.roster.workers
-                workers[f"w{number}"] = structs.replace(workers[f"w{number}"], digest=digest)
+                roster = here.core.roster
+                roster.put(structs.replace(roster.workers[f"w{number}"], digest=digest))
             await body(here, engines)
 
     asyncio.run(run())

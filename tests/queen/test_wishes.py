@@ -1,5 +1,7 @@
 """What shall be served."""
 
+import pytest
+
 from rbee.queen.wishes import Wishes
 from rbee.wire.control import ModelWish
 
@@ -25,9 +27,10 @@ def test_a_passing_wish_is_forgotten_and_never_replaces_a_lasting_one(tmp_path):
     assert wishes.all() == () and not (tmp_path / "w.json").exists()
 
 
-def test_a_file_of_noise_is_no_wish(tmp_path):
+@pytest.mark.parametrize("noise", [b"\x00noise", b'[{"name":"\xff"}]', b"[" * 100_000])
+def test_a_file_of_noise_is_no_wish(tmp_path, noise):
     """A damaged file starts an empty rbee, not a crash."""
-    (tmp_path / "w.json").write_bytes(b"\x00noise")
+    (tmp_path / "w.json").write_bytes(noise)
     wishes = Wishes(tmp_path / "w.json")
     wishes.load()
 

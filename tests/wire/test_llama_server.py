@@ -31,7 +31,22 @@ def test_an_overflow_names_both_numbers_and_what_would_fit():
         (500, b"<html>", "WORKER_LOST"),
         (500, b'{"error":{"message":"Failed to parse tools: Expected"}}', "ENGINE_REFUSED"),
         (500, b'{"error":{"message":"image input is not supported"}}', "ENGINE_REFUSED"),
+        (500, b'{"error":{"message":"Unknown reasoning format: zz"}}', "ENGINE_REFUSED"),
+        (
+            500,
+            b'{"error":{"message":"input (5000 tokens) is too large to process. increase the '
+            b'physical batch size (current batch size: 512)"}}',
+            "ENGINE_REFUSED",
+        ),
+        (
+            500,
+            b'{"error":{"message":"vector::_M_range_check: __n (which is 1000000000) >= '
+            b'this->size() (which is 49152)"}}',
+            "ENGINE_REFUSED",
+        ),
         (500, b'{"error":{"message":"Compute error"}}', "WORKER_LOST"),
+        (500, b'{"error":{"message":"Invalid input batch."}}', "WORKER_LOST"),
+        (500, b'{"error":{"message":"CUDA error: unknown error"}}', "WORKER_LOST"),
         (400, b'{"error":"words"}', "ENGINE_REFUSED"),
         (401, b"", "WORKER_LOST"),
     ],

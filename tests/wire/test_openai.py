@@ -66,6 +66,8 @@ def test_every_wrong_field_is_named_at_once():
         b"[" * 100_000,
         b'{"model": "m"} x',
         b'{"model": NaN}',
+        b'{"model": "\xff\xfe"}',
+        b'{"model": "\\ud800"}',
     ],
 )
 def test_what_is_no_request_is_refused(body):
@@ -76,7 +78,25 @@ def test_what_is_no_request_is_refused(body):
     assert caught.value.code == "INVALID_REQUEST"
 
 
-@given(st.binary(max_size=200))
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        (b'{"model":"m","a":' + b"[" * 63 + b"]" * 63 + b"}", False),
+        (b'{"model":"m","a":' + b"[" * 64 + b"]" * 64 + b"}", True),
+        (b'{"model":"m","a":[' + b"{}," * 200 + b"{}]}", False),
+    ],
+)
+def test_nesting_has_an_end(body, refused):
+    """64 levels and no more; as many as one likes side by side."""
+    try:
+        parse_ask(body, nesting=64)
+    except RbeeError as error:
+        assert refused and "nested deeper than 64" in error.report.message
+    else:
+        assert not refused
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=40).map(lambda inside: b'{"a":"%b"}' % inside))
 def test_no_bytes_crash_the_parser(body):
     """Bytes are a request or an INVALID_REQUEST."""
     try:
@@ -94,3 +114,13 @@ def test_a_time_limit_comes_from_body_or_header_and_is_capped():
     assert "timeout_s" not in parse_ask(body, nesting=64).body
     with pytest.raises(RbeeError):
         parse_ask(b'{"model":"m"}', nesting=64, timeout_header="soon")
+
+
+def test_a_penalty_looks_back_on_no_more_than_a_context_could_hold():
+    """A window of 2^31 tokens would cost the engine 8 GiB and mean nothing more."""
+    body = ask(repeat_last_n=2**31 - 1, dry_penalty_last_n=2**31 - 1, top_k=2**31 - 1).body
+
+    assert body["repeat_last_n"] == body["dry_penalty_last_n"] == 1 << 20
+    assert body["top_k"] == 2**31 - 1
+    assert ask(repeat_last_n=-1).body["repeat_last_n"] == -1
+    assert ask(repeat_last_n="much").body["repeat_last_n"] == "much"

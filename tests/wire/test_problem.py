@@ -21,7 +21,7 @@ from rbee.wire.problem import (
 
 def queue_full(retry_after_s: float = 7) -> Report:
     return RbeeError(
-        "QUEUE_FULL", model="tiny", waiting=100, limit=100, retry_after_s=retry_after_s
+        "QUEUE_FULL", model="tiny", waiting=100, limit=100, because="", retry_after_s=retry_after_s
     ).report
 
 
@@ -37,8 +37,14 @@ def test_the_shape_is_openais_with_our_facts_beside():
         "retryable": True,
         "retry_after_s": 7,
         "action": "Try again in 7 s, or: rbee serve tiny --replicas 2",
-        "means": "Nothing was started.",
-        "details": {"model": "tiny", "waiting": 100, "limit": 100, "retry_after_s": 7},
+        "means": "Nothing was generated. A place is held for the same request at that time.",
+        "details": {
+            "model": "tiny",
+            "waiting": 100,
+            "limit": 100,
+            "because": "",
+            "retry_after_s": 7,
+        },
         "job_id": "job_1",
         "attempts": [],
     }

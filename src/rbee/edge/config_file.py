@@ -64,7 +64,8 @@ def _text(path: Path, where: str) -> str:
     if len(content) > _FILE_BYTES:
         raise RbeeError("CONFIG_INVALID", where=where, problem="it is larger than 4 MiB")
     try:
-        return content.decode("utf-8")
+        # Some editors begin a file with a mark of its encoding.
+        return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as exc:
         problem = f"it is not UTF-8 text (byte {exc.start})"
         raise RbeeError("CONFIG_INVALID", where=where, problem=problem) from exc

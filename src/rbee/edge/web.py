@@ -76,8 +76,10 @@ class Reply:
         with suppress(*_FAILURES):
             if left is None or left > _DRAINED_BYTES:
                 self._response.close()
-            elif left:
-                self._response.read(left)
+            else:
+                # Also of a body without a byte: http.client takes an answer as over once its end
+                # was read, and until then asks nothing more on the connection.
+                self._response.read()
             self._response.release_conn()
 
 
@@ -89,6 +91,8 @@ class Web:
 
     def __init__(self, model: str, timing: Timing) -> None:
         self.model = model
+        self.stall_s = timing.download_stall_s
+        """What a person set as the longest silence, for those who ask by other means."""
         self._connect_s = timing.connect_web_s
         self._lock = threading.Lock()
         self._pools: dict[str, urllib3.PoolManager] = {}

@@ -23,6 +23,7 @@ from rbee.errors import RbeeError
 from rbee.settings import Settings
 from rbee.version import VERSION
 from rbee.wire.control import Device, EngineView
+from rbee.wire.unreadable import UNREADABLE
 
 BUILT_IN = "llama-cpp"
 BINARY = "llama-server"
@@ -124,7 +125,7 @@ class EngineRoom:
     def _kept(self) -> _Kept | None:
         try:
             kept = msgspec.json.decode(self._cache.read_bytes(), type=_Kept)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *UNREADABLE):
             return None
         # A problem is asked about anew: it may have been mended without a trace in the stamp.
         return kept if kept.stamp == self._stamp and not kept.engine.problem else None
@@ -163,7 +164,7 @@ async def _describe(path: str) -> EngineView | None:
     try:
         said, _ = await asyncio.wait_for(process.communicate(), _DESCRIBE_WITHIN_S)
         return msgspec.json.decode(said, type=EngineView)
-    except (TimeoutError, msgspec.DecodeError):
+    except (TimeoutError, *UNREADABLE):
         return None
     finally:
         if process.returncode is None:

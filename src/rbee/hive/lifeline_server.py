@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from rbee.edge.lines import LineChannel, listen_lines
 from rbee.edge.logs import Log
 from rbee.hive.worker_owner import WorkerOwner
 from rbee.version import VERSION
 from rbee.wire.lifeline import WorkerHello, decode_from_worker
+from rbee.wire.unreadable import UNREADABLE
 
 _HELLO_WITHIN_S = 5.0
 
@@ -50,7 +49,7 @@ class LifelineServer:
         try:
             line = await asyncio.wait_for(channel.receive(), _HELLO_WITHIN_S)
             hello = decode_from_worker(line or b"")
-        except (TimeoutError, msgspec.DecodeError):
+        except (TimeoutError, *UNREADABLE):
             return None
         if not isinstance(hello, WorkerHello):
             return None
@@ -75,7 +74,7 @@ class LifelineServer:
         while (line := await channel.receive()) is not None:
             try:
                 message = decode_from_worker(line)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 self._log.warning("a worker said something unreadable", worker=run.id)
                 break
             if owner.run is run:

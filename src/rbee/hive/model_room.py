@@ -42,6 +42,10 @@ class News(Protocol):
         """A damaged model was made right."""
         ...
 
+    def trouble(self, error: RbeeError, then: str) -> None:
+        """Something went wrong on the way of a model, and was got over."""
+        ...
+
     def index_trouble(self, known: Known) -> None:
         """The index of last uses was damaged, or cannot be written."""
         ...
@@ -109,7 +113,7 @@ class ModelRoom:
         """Have a model in the store. Raises what stands in the way; cancelling ends the child."""
         await asyncio.to_thread(leftovers.collect_partials, self._store)
         try:
-            view = await child.run("pull", name, progress)
+            view = await child.run("pull", name, progress, self._news.trouble)
         except RbeeError as error:
             candidates = await asyncio.to_thread(self._candidates, {})
             raise advised(error, candidates) from error
@@ -118,18 +122,19 @@ class ModelRoom:
 
     async def import_from(self, what: str, progress: Progress) -> tuple[Imported, ...]:
         """Link what another program holds. Raises MODEL_FILE_MISSING, DISK_…."""
-        said = await child.ask("import", what, progress)
+        said = await child.ask("import", what, progress, self._news.trouble)
         await self._reload()
         return msgspec.convert(said, tuple[Imported, ...])
 
     async def outdated(self) -> tuple[Compared, ...]:
         """What the sources of stored models have now."""
-        return msgspec.convert(await child.ask("outdated", "-", _unseen), tuple[Compared, ...])
+        said = await child.ask("outdated", "-", _unseen, self._news.trouble)
+        return msgspec.convert(said, tuple[Compared, ...])
 
     async def verify(self, ref: str, progress: Progress, *, awaited: bool = False) -> Verified:
         """Read a model again, and mend it if it is damaged; `awaited` by a load. Raises
         MODEL_CORRUPTED, MODEL_FILE_MISSING, SOURCE_…, DISK_…."""
-        said = await child.ask("verify", ref, progress, awaited=awaited)
+        said = await child.ask("verify", ref, progress, self._news.trouble, awaited=awaited)
         found = msgspec.convert(said, Verified)
         if found.rotted:
             await self._reload()

@@ -8,14 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from rbee.edge.lines import LineChannel, dial_lines
 from rbee.edge.logs import Log
 from rbee.settings import Settings
 from rbee.version import VERSION
 from rbee.wire import control
 from rbee.wire.control import FromHive, Happened, Hello, Problem, Refused, ToHive, Welcome
+from rbee.wire.unreadable import UNREADABLE
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0
@@ -115,6 +114,6 @@ class QueenLink:
             return None
         try:
             return control.decode_to_hive(line)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             self._log.error("the queen said something unreadable", problem=str(error))
             return None

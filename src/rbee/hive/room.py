@@ -60,7 +60,7 @@ class Room:
 
     async def make(self, owner: WorkerOwner, plan: Plan, moved: Callable[[], None]) -> None:
         """Returns when it may load; from then on its memory counts as taken. `moved` is called when
-        whom it waits for has changed. Raises MEMORY_SHORT."""
+        whom it waits for has changed. Raises MODEL_TOO_LARGE."""
         if not plan.in_memory:
             return
         holding = Holding(plan.stored.path, plan.need)
@@ -121,7 +121,7 @@ class Room:
     def _refused(self, owner: WorkerOwner, why: room.Refuse) -> RbeeError:
         holders = ", ".join(why.holders)
         return RbeeError(
-            "MEMORY_SHORT",
+            "MODEL_TOO_LARGE",
             model=owner.wish.name,
             needed_bytes=why.needed_bytes,
             free_bytes=why.free_bytes,

@@ -241,7 +241,7 @@ class Hive:
         )
 
     async def make_room(self, owner: WorkerOwner, plan: Plan) -> None:
-        """Returns when its memory is there. Raises MEMORY_SHORT."""
+        """Returns when its memory is there. Raises MODEL_TOO_LARGE."""
         await self.room.make(owner, plan, lambda: self.changed(owner))
 
     def restart_pause_s(self) -> float:

@@ -75,6 +75,9 @@ class StoreCalls:
         self._happened(error, f"fetched {fetched} again; its sha256 is right", "ok", found.model)
         self._renew(found.model.ref)
 
+    def trouble(self, error: RbeeError, then: str) -> None:
+        self._happened(error, then, "ok")
+
     def index_trouble(self, known: Known) -> None:
         if known.damage:
             error = RbeeError("INDEX_DAMAGED", problem=known.damage)

@@ -37,7 +37,7 @@ class Surroundings(Protocol):
         ...
 
     async def make_room(self, owner: WorkerOwner, plan: Plan) -> None:
-        """Returns when its memory is there, and counted as its own. Raises MEMORY_SHORT."""
+        """Returns when its memory is there, and counted as its own. Raises MODEL_TOO_LARGE."""
         ...
 
     def restart_pause_s(self) -> float:

@@ -19,6 +19,7 @@ import msgspec
 from rbee.wire import lifeline
 from rbee.wire.control import ModelWish
 from rbee.wire.lifeline import WorkerSpec
+from rbee.wire.unreadable import UNREADABLE
 
 KEPT_LOGS = 20
 """Logs of dead workers that are kept for `rbee workers logs`."""
@@ -100,7 +101,7 @@ class WorkerFolder:
             spec = lifeline.decode_spec(self.spec_file.read_bytes())
             key = (self.path / "key").read_text(encoding="ascii")
             birth = msgspec.json.decode((self.path / "birth.json").read_bytes(), type=Birth)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, *UNREADABLE):
             return None
         return spec, key, birth
 

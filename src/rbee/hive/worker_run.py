@@ -167,6 +167,7 @@ class WorkerRun:
         if not self.loaded_in_s:
             tested_s = message.selftest.took_s if message.selftest else 0.0
             self.loaded_in_s = time.monotonic() - self.began_at - tested_s
+        self.measure()
 
     def measure(self) -> None:
         """Look at memory, and at where the kernel would count an OOM kill."""

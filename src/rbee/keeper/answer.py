@@ -17,6 +17,9 @@ from rbee.errors import RbeeError
 from rbee.keeper.connection import Connection
 from rbee.keeper.failure import error_from
 
+_QUIET_S = 10.0
+"""Silence after which rbee is asked whether it lives, and the time that it has for its answer."""
+
 _EVENTS = (("X-Rbee-Events", "1"), ("Accept", "text/event-stream"))
 
 
@@ -76,7 +79,7 @@ class Answering:
         self._on_text = on_text
         self._on_news = on_news
         self._on_tick = on_tick
-        self._begun_at = time.monotonic()
+        self._begun_at = self._quiet_since = time.monotonic()
         self._first_at = 0.0
         self._last_at = 0.0
         self._pieces: list[str] = []
@@ -118,6 +121,7 @@ class Answering:
         return self._summed()
 
     def _take(self, value: Mapping[str, Any]) -> None:
+        self._quiet_since = time.monotonic()
         self._check_deadline()
         if "error" in value:
             raise error_from(value)
@@ -154,7 +158,14 @@ class Answering:
 
     def _tick(self) -> None:
         self._check_deadline()
+        self._check_silence()
         self._on_tick()
+
+    def _check_silence(self) -> None:
+        """A long prompt is silent too: rbee is asked whether it lives. Raises CONNECTION_LOST."""
+        if time.monotonic() - self._quiet_since > _QUIET_S:
+            self._connection.get("/rbee/status", within_s=_QUIET_S)
+            self._quiet_since = time.monotonic()
 
     def _check_deadline(self) -> None:
         """rbee keeps the deadline too; this one holds if it does not answer at all."""

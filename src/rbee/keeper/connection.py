@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from rbee.edge.local_http import Address, Broken, Reply, ask
 from rbee.errors import RbeeError
 from rbee.keeper.failure import error_from
 from rbee.version import VERSION
+
+ANSWER_WITHIN_S = 10.0
+"""For what rbee answers from memory: milliseconds, and more on a machine out of breath."""
 
 TICK_S = 0.1
 """How often a wait looks up: for the live line, a deadline, Ctrl-C."""
@@ -45,11 +49,16 @@ class Connection:
         """The rbee of this home, by its admin socket."""
         return cls(Address(unix=home.admin_socket), home, str(home.admin_socket))
 
-    def get(self, path: str) -> Any:
-        return self._whole("GET", path, None)
+    def get(self, path: str, *, within_s: float = ANSWER_WITHIN_S) -> Any:
+        """Raises CONNECTION_LOST if the answer is not there in time: that rbee hangs."""
+        return self._whole("GET", path, None, _patience(within_s))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._whole("POST", path, body)
+        return self._whole("POST", path, body, _endless)
+
+    def begin(self, path: str, body: Mapping[str, Any]) -> None:
+        """Post what goes on behind the head of its answer. Raises as `get` does."""
+        self.open("POST", path, body, on_tick=_patience(ANSWER_WITHIN_S)).close()
 
     def lines(
         self,
@@ -113,8 +122,14 @@ class Connection:
         if status.get("version") != VERSION:
             raise mismatch(str(status.get("version")))
 
-    def _whole(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        reply = self.open(method, path, body)
+    def _whole(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        on_tick: Callable[[], None],
+    ) -> Any:
+        reply = self.open(method, path, body, on_tick=on_tick)
         try:
             return json.loads(reply.body())
         except (Broken, ValueError) as exc:
@@ -130,6 +145,20 @@ class Connection:
         finally:
             reply.close()
         return error_from(body, status=reply.status)
+
+
+def _endless() -> None:
+    """Work may take its time."""
+
+
+def _patience(within_s: float) -> Callable[[], None]:
+    until = time.monotonic() + within_s
+
+    def look() -> None:
+        if time.monotonic() > until:
+            raise Broken(f"it did not answer within {within_s:.0f} s", sent=False)
+
+    return look
 
 
 def checked(url: str = "") -> Connection:

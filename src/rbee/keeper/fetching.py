@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,20 @@ from rbee.keeper.render import Screen, duration, progress
 
 _PHASES = {
     "resolving": "looking it up",
+    "waiting for another download": "another download of it is waited for",
+    "paused: disk full": "paused until the disk has room",
     "verifying": "verifying",
     "repairing": "fetching what rotted",
     "unpacking": "unpacking",
 }
 
+_OF_SOURCES = ("hf:", "ollama:", "pypi:")
+
 
 def is_path(model: str) -> bool:
     """Whether a person means a file: `./x.gguf`, `~/x.gguf`, `/x/y.gguf`, `x.gguf`."""
     return model.startswith(("/", "./", "../", "~")) or (
-        model.endswith(".gguf") and "://" not in model and not model.startswith("pypi:")
+        model.endswith(".gguf") and "://" not in model and not model.startswith(_OF_SOURCES)
     )
 
 
@@ -49,12 +54,12 @@ def follow(
     """What a long act on the store ends with; its progress is shown under `label`. Ctrl-C hangs
     up, which stops it. Raises what rbee says."""
     act = path.rsplit("/", 1)[-1]
-    begun_at = time.monotonic()
     shown: dict[str, Any] = {"phase": "resolving", "done_bytes": 0, "total_bytes": 0}
+    pace = Pace()
 
     def draw() -> None:
-        elapsed_s = time.monotonic() - begun_at
-        screen.live(f"{act} {shown['phase']}", _words(label, shown, elapsed_s, bar=screen.terminal))
+        rate = pace.rate(str(shown["phase"]), int(shown["done_bytes"]), time.monotonic())
+        screen.live(f"{act} {shown['phase']}", _words(label, shown, rate, bar=screen.terminal))
 
     lines = connection.lines("POST", path, body, on_tick=draw)
     try:
@@ -71,6 +76,27 @@ def follow(
     raise connection.lost(ValueError())
 
 
+class Pace:
+    """How fast a phase gets on, by its last seconds: what was there before it began, and what a
+    pause cost long ago, say nothing about the time that is left."""
+
+    def __init__(self, window_s: float = 5.0) -> None:
+        self._window_s = window_s
+        self._phase = ""
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def rate(self, phase: str, done_bytes: int, now: float) -> float:
+        """Bytes a second; 0 until there is something to measure."""
+        if phase != self._phase or (self._seen and done_bytes < self._seen[-1][1]):
+            self._phase = phase
+            self._seen.clear()
+        self._seen.append((now, done_bytes))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= self._window_s:
+            self._seen.popleft()
+        begun_at, before_bytes = self._seen[0]
+        return (done_bytes - before_bytes) / (now - begun_at) if now > begun_at else 0.0
+
+
 def described(view: Mapping[str, Any], took_s: float) -> str:
     """`smollm2:135m   93.8 MiB in 8.9 s, sha256 verified`."""
     size = human_bytes(int(view["size_bytes"]))
@@ -80,9 +106,9 @@ def described(view: Mapping[str, Any], took_s: float) -> str:
     return f"{view['name']}   {size}{took}, {checked}"
 
 
-def _words(model: str, shown: Mapping[str, Any], elapsed_s: float, *, bar: bool) -> str:
+def _words(model: str, shown: Mapping[str, Any], rate: float, *, bar: bool) -> str:
     phase = str(shown["phase"])
     if phase in _PHASES and not shown["done_bytes"]:
         return f"{model}   {_PHASES[phase]}"
-    words = progress(model, int(shown["done_bytes"]), int(shown["total_bytes"]), elapsed_s, bar=bar)
+    words = progress(model, int(shown["done_bytes"]), int(shown["total_bytes"]), rate, bar=bar)
     return f"{words}   {_PHASES[phase]}" if phase in _PHASES else words

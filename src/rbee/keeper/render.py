@@ -129,9 +129,9 @@ class Screen:
             self._stream.flush()
 
 
-def progress(name: str, done_bytes: int, total_bytes: int, elapsed_s: float, *, bar: bool) -> str:
-    """`smollm2:135m   ████░░  62 %   58 of 94 MiB   11 MiB/s   3 s left`."""
-    rate = done_bytes / elapsed_s if elapsed_s > 0 else 0.0
+def progress(name: str, done_bytes: int, total_bytes: int, rate: float, *, bar: bool) -> str:
+    """`smollm2:135m   ████░░  62 %   58 of 94 MiB   11 MiB/s   3 s left`; `rate` in bytes a
+    second, 0: not known."""
     parts = [name]
     if total_bytes > 0:
         share = min(1.0, done_bytes / total_bytes)

@@ -44,7 +44,7 @@ def stop_everything(home: Home, screen: Screen, *, drain_s: float | None = None)
         if not left:
             break
         signal_all(left, number, root)
-        left = _wait(root, within_s, screen)
+        left = _wait(root, within_s, screen, signalled=True)
     if left:
         raise RbeeError("STOP_INCOMPLETE", pids=[one.pid for one in left])
     remove(list(leavings(home)))
@@ -125,21 +125,21 @@ def _ask(home: Home, drain_s: float | None) -> bool:
         return False
     try:
         body = {} if drain_s is None else {"drain_s": drain_s}
-        Connection.of_home(home).open("POST", "/rbee/shutdown", body).close()
+        Connection.of_home(home).begin("/rbee/shutdown", body)
     except RbeeError as error:
         # It may be stopping already; whatever else it says, its processes are ended by signal.
         return error.code == "SHUTTING_DOWN"
     return True
 
 
-def _wait(root: str, within_s: float, screen: Screen) -> list[Found]:
+def _wait(root: str, within_s: float, screen: Screen, *, signalled: bool = False) -> list[Found]:
     """Who is left. Once rbee itself has gone, its machine gets `_ORPHANS_S` and no more; without
-    either nobody will end the workers, so they are not waited for."""
+    either nobody will end the workers, so they are not waited for until they are signalled."""
     until = time.monotonic() + within_s
     alone_until = float("inf")
     while left := processes_of(root):
         parts = {one.part for one in left}
-        if not parts & {"rbee", "machine"}:
+        if not signalled and not parts & {"rbee", "machine"}:
             return left
         if alone_until == float("inf") and "rbee" not in parts:
             alone_until = time.monotonic() + _ORPHANS_S

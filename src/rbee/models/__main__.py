@@ -1,7 +1,7 @@
 """`python -m rbee.models pull NAME | verify REF | import WHAT | outdated -`: the niced child.
 
-It writes JSON lines: `{"progress": …}` while it works, at the end `{"done": …}` or
-`{"error": …}`. It dies with the hive that started it.
+It writes JSON lines: `{"progress": …}` and `{"trouble": …, "then": …}` while it works, at the end
+`{"done": …}` or `{"error": …}`. It dies with the hive that started it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import msgspec
 from rbee.edge.config_file import load_settings
 from rbee.edge.dying import IDLE_NICENESS, die_with_parent, give_way
 from rbee.edge.home import Home, default_home
+from rbee.edge.web import Web
 from rbee.errors import RbeeError
 from rbee.models.acquire import Acquire
+from rbee.models.at_source import look_at
 from rbee.models.imports import imported
-from rbee.models.outdated import compared, in_catalogue
+from rbee.models.outdated import compared
 from rbee.models.repair import repaired
+from rbee.models.sources.resolving import resolve
 from rbee.models.store import Store
 from rbee.settings import Settings
 from rbee.wire.problem import to_problem
@@ -41,6 +44,10 @@ class _Teller:
             self._next_at = now + _TELL_EVERY_S
             facts = {"phase": phase, "done_bytes": done_bytes, "total_bytes": total_bytes}
             say({"progress": facts})
+
+    def trouble(self, error: RbeeError, then: str) -> None:
+        """What went wrong on the way, and what is done about it."""
+        say({"trouble": to_problem(error.report), "then": then})
 
 
 def say(line: object) -> None:
@@ -66,16 +73,17 @@ def main(arguments: list[str]) -> int:
 
 def _act(arguments: list[str], store: Store, settings: Settings) -> object:
     act, what = arguments
+    timing, tell = settings.timing, _Teller()
     if act == "pull":
-        return store.view(Acquire(store, settings, _Teller()).pull(what))
+        return store.view(Acquire(store, settings, tell, tell.trouble).pull(what))
     if act == "import":
-        return imported(store, what, _Teller())
+        return imported(store, what, tell)
     if act == "outdated":
-        return compared(store, in_catalogue)
+        return compared(store, look_at(lambda one: resolve(one.sources[0], Web(one.name, timing))))
     manifest = store.get(what)
     if manifest is None:
         raise RbeeError("MODEL_NOT_FOUND", model=what[:200], nearest=[])
-    return repaired(store, settings, manifest, _Teller())
+    return repaired(store, settings, manifest, tell, tell.trouble)
 
 
 if __name__ == "__main__":

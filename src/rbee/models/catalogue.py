@@ -1,4 +1,4 @@
-"""The built-in catalogue: names with a source and a digest that was checked by hand."""
+"""The built-in catalogue: names with their sources and a digest that was checked by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import msgspec
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    source: str
+    sources: tuple[str, ...]
+    """Best first; all of one digest."""
     digest: str
     size_bytes: int
     licence: str

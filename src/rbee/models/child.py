@@ -15,7 +15,7 @@ import msgspec
 from rbee.edge.dying import AWAITED_NICENESS, IDLE_NICENESS
 from rbee.edge.process_table import group_members, kill_group
 from rbee.errors import RbeeError
-from rbee.models.hashing import Progress
+from rbee.models.hashing import Progress, Trouble
 from rbee.wire.control import ModelView, Problem
 from rbee.wire.problem import from_problem
 
@@ -26,15 +26,17 @@ _END_S = 2.0
 _LOOK_S = 0.02
 
 
-async def run(act: str, name: str, progress: Progress) -> ModelView:
+async def run(act: str, name: str, progress: Progress, trouble: Trouble) -> ModelView:
     """`ask` for an act that ends with the view of a model: `pull`."""
-    return msgspec.convert(await ask(act, name, progress), ModelView)
+    return msgspec.convert(await ask(act, name, progress, trouble), ModelView)
 
 
-async def ask(act: str, name: str, progress: Progress, *, awaited: bool = False) -> object:
+async def ask(
+    act: str, name: str, progress: Progress, trouble: Trouble, *, awaited: bool = False
+) -> object:
     """Have an act of `models.__main__` done; gives what it said in the end. `awaited`: a load waits
-    for it, so it does not give way to everything else. Cancelling ends the child, which keeps
-    nothing half-made. Raises the child's error, or INTERNAL if it died without a word."""
+    for it, so it does not give way to everything else. Cancelling ends the child, which names
+    nothing that is half-made. Raises the child's error, or INTERNAL if it died without a word."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "rbee.models", act, name),
         stdin=asyncio.subprocess.DEVNULL,
@@ -54,16 +56,19 @@ async def ask(act: str, name: str, progress: Progress, *, awaited: bool = False)
             said: Mapping[str, Any] = msgspec.json.decode(line)
             if "done" in said:
                 return said["done"]
-            _heard(said, progress)
+            _heard(said, progress, trouble)
     finally:
         await _end(process)
     problem = f"the work on {name[:200]} ended with code {process.returncode}"
     raise RbeeError("INTERNAL", problem=problem)
 
 
-def _heard(said: Mapping[str, Any], progress: Progress) -> None:
+def _heard(said: Mapping[str, Any], progress: Progress, trouble: Trouble) -> None:
     if "error" in said:
         raise from_problem(msgspec.convert(said["error"], Problem))
+    if "trouble" in said:
+        trouble(from_problem(msgspec.convert(said["trouble"], Problem)), str(said["then"]))
+        return
     facts = said["progress"]
     progress(facts["phase"], facts["done_bytes"], facts["total_bytes"])
 

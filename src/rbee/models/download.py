@@ -12,7 +12,7 @@ from rbee.edge.web import source_of
 from rbee.errors import RbeeError
 from rbee.errors.error import Retry
 from rbee.models.frontier import Frontier
-from rbee.models.hashing import Hashed, Progress
+from rbee.models.hashing import Hashed, Progress, Trouble
 from rbee.models.partial import Partial
 from rbee.models.parts import Crew, Means, Outcome
 from rbee.models.sources import Remote
@@ -50,6 +50,21 @@ def told(fault: Fault, remote: Remote, model: str, timing: Timing) -> RbeeError:
     return RbeeError(fault.code, model=model, source=source, problem=fault.problem)
 
 
+def spent(errors: Sequence[RbeeError]) -> RbeeError:
+    """What is said when no source is left: the most hopeful of their codes, and all reasons."""
+    best = next((one for one in errors if one.report.retry is Retry.LATER), errors[0])
+    if len(errors) == 1 or "source" not in best.facts:
+        return best
+    facts = dict(best.facts)
+    told = [one for one in errors if "source" in one.facts]
+    facts["source"] = ", ".join(dict.fromkeys(str(one.facts["source"]) for one in told))
+    if "problem" in facts:
+        facts["problem"] = "; ".join(
+            f"{one.facts['source']}: {one.facts.get('problem', 'it was silent')}" for one in told
+        )
+    return RbeeError(best.code, **facts)
+
+
 class Download:
     """`candidates`: the best first; `candidates[0]` is resolved, and its digest is what must come
     out (empty: nobody knows it)."""
@@ -60,7 +75,9 @@ class Download:
         candidates: Sequence[Candidate],
         partial: Partial,
         means: Means,
+        *,
         progress: Progress,
+        trouble: Trouble,
         reserve_bytes: int,
     ) -> None:
         self._model = model
@@ -68,6 +85,7 @@ class Download:
         self._partial = partial
         self._means = means
         self._progress = progress
+        self._trouble = trouble
         self._reserve_bytes = reserve_bytes
         self._frontier = Frontier(partial)
         self._saver: threading.Thread | None = None
@@ -77,6 +95,7 @@ class Download:
         assert isinstance(first, Remote)
         self._digest = first.digest
         self._opened = False
+        self._paused = False
 
     def run(self) -> Hashed:
         """Returns when the file is whole, right, and on the disk. Raises as `Fetcher.fetch`."""
@@ -86,16 +105,22 @@ class Download:
                 if self._digest in ("", hashed.digest):
                     self._partial.save(durable=True)
                     return hashed
-                self._partial.anew(self._partial.size_bytes, "")
+                if number + 1 < ROUNDS:
+                    error = self._corrupted(hashed, "its sha256 came out wrong")
+                    self._trouble(error, "kept nothing of it and fetched it again")
+                    self._partial.anew(self._partial.size_bytes, "")
         finally:
             self._frontier.stop()
             if not self._partial.written_bytes:
                 self._partial.remove()
         self._partial.remove()
-        raise RbeeError(
+        raise self._corrupted(hashed, f"its sha256 came out wrong {ROUNDS} times")
+
+    def _corrupted(self, hashed: Hashed, problem: str) -> RbeeError:
+        return RbeeError(
             "MODEL_CORRUPTED",
             model=self._model,
-            problem=f"its sha256 came out wrong {ROUNDS} times",
+            problem=problem,
             expected=self._digest,
             actual=hashed.digest,
         )
@@ -112,21 +137,9 @@ class Download:
                 if error.code not in SOURCE_CODES:
                     raise
                 errors.append(error)
-        raise self._spent(errors)
-
-    def _spent(self, errors: Sequence[RbeeError]) -> RbeeError:
-        """What is said when no source is left: the most hopeful of their codes, and all reasons."""
-        if len(errors) == 1:
-            return errors[0]
-        best = next((one for one in errors if one.report.retry is Retry.LATER), errors[0])
-        facts = dict(best.facts)
-        facts["source"] = ", ".join(dict.fromkeys(str(one.facts["source"]) for one in errors))
-        if "problem" in facts:
-            facts["problem"] = "; ".join(
-                f"{one.facts['source']}: {one.facts.get('problem', 'it was silent')}"
-                for one in errors
-            )
-        return RbeeError(best.code, **facts)
+                if len(errors) < len(self._candidates):
+                    self._trouble(error, "went on with the next source, from what was there")
+        raise spent(errors)
 
     def _from(self, remote: Remote) -> None:
         """All bytes that are missing, from one source. Raises when it is spent."""
@@ -210,12 +223,18 @@ class Download:
         left_bytes = max(0, partial.size_bytes - partial.written_bytes)
         paused_s = self._means.brake.look(left_bytes)
         phase = "paused: disk full" if paused_s else "fetching"
+        if paused_s and not self._paused:
+            self._trouble(self._disk_full(), "paused the download until there is room")
+        self._paused = bool(paused_s)
         self._progress(phase, partial.written_bytes, partial.size_bytes)
         if paused_s > self._means.timing.download_pause_s:
-            needed, free = self._means.brake.shortage()
-            raise RbeeError("DISK_FULL", needed_bytes=needed, free_bytes=free)
+            raise self._disk_full()
         if time.monotonic() - self._saved_at > _DURABLE_EVERY_S:
             self._save_beside()
+
+    def _disk_full(self) -> RbeeError:
+        needed, free = self._means.brake.shortage()
+        return RbeeError("DISK_FULL", needed_bytes=needed, free_bytes=free)
 
     def _save_beside(self) -> None:
         """Have the kernel write down what there is, so that a fall of the machine costs little; in

@@ -21,7 +21,7 @@ from rbee.edge.web import Reply, Web
 from rbee.errors import RbeeError
 from rbee.models.brake import DiskBrake, Throttle
 from rbee.models.download import SOURCE_CODES, Candidate, Download, told
-from rbee.models.hashing import Hashed, Progress
+from rbee.models.hashing import Hashed, Progress, Trouble
 from rbee.models.partial import held, key_of
 from rbee.models.parts import CUT, Means, fault_of
 from rbee.models.sources import Remote
@@ -43,9 +43,12 @@ class Brought:
 class Fetcher:
     """Fetches into `partials`, a folder of the store. Blocks: it runs in the niced child."""
 
-    def __init__(self, partials: Path, settings: Settings, progress: Progress, web: Web) -> None:
+    def __init__(
+        self, partials: Path, settings: Settings, progress: Progress, trouble: Trouble, web: Web
+    ) -> None:
         self._partials = partials
         self._progress = progress
+        self._trouble = trouble
         self._timing = settings.timing
         self._reserve_bytes = settings.limits.disk_reserve_bytes
         self._rate = settings.limits.download_bytes_per_s
@@ -78,7 +81,13 @@ class Fetcher:
                 brake = DiskBrake(self._partials, self._reserve_bytes)
                 means = Means(self._web, self._timing, Throttle(self._rate), brake)
                 download = Download(
-                    model, [first, *others], partial, means, self._progress, self._reserve_bytes
+                    model,
+                    [first, *others],
+                    partial,
+                    means,
+                    progress=self._progress,
+                    trouble=self._trouble,
+                    reserve_bytes=self._reserve_bytes,
                 )
                 brought = Brought(partial.data, download.run())
                 try:

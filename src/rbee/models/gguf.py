@@ -10,8 +10,8 @@ b11549).
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -101,6 +101,9 @@ class Facts:
     context_train_tokens: int
     embedding_length: int
     tensors: int
+    part: int = 0
+    """Of a model in several files: which of them this is, from 0 on."""
+    parts: int = 1
     layers: int = 0
     kv_width: int = 0
     """Elements of key and value of one token in one layer; 0: not known, or not the same in all."""
@@ -111,6 +114,24 @@ class _Many(NamedTuple):
     """An array of the metadata."""
 
     length: int
+
+
+def joined(parts: Sequence[Facts], *, model: str) -> Facts:
+    """What is known of a model in so many files, in order. Raises MODEL_CORRUPTED if they are not
+    all of one model, or not all of its files."""
+    first = parts[0]
+    if [(one.part, one.parts) for one in parts] != [(n, len(parts)) for n in range(len(parts))]:
+        problem = (
+            f"it is in {first.parts} files, and here are other ones than these"
+            if len(parts) > 1
+            else f"it is part {first.part + 1} of {first.parts}, and nothing without the others"
+        )
+        raise RbeeError("MODEL_CORRUPTED", model=model, problem=problem)
+    return replace(
+        first,
+        parameters=sum(one.parameters for one in parts),
+        tensors=sum(one.tensors for one in parts),
+    )
 
 
 class _Damaged(Exception):
@@ -205,7 +226,8 @@ def _facts(reader: _Reader, size_bytes: int) -> Facts:
     said = _pairs(reader, pairs)
     parameters, weight_types = _tensors(reader, tensors, said, size_bytes)
     architecture = _text(said.get("general.architecture"))
-    if not architecture:
+    part, parts = _count(said.get("split.no")), _count(said.get("split.count")) or 1
+    if not architecture and not part:
         raise _Damaged("it names no architecture")
     tokens = said.get("tokenizer.ggml.tokens")
     main_type = max(weight_types, key=lambda kind: weight_types[kind], default=0)
@@ -221,6 +243,8 @@ def _facts(reader: _Reader, size_bytes: int) -> Facts:
         layers=_count(said.get(f"{architecture}.block_count")),
         kv_width=_kv_width(said, architecture),
         vocabulary=tokens.length if isinstance(tokens, _Many) else 0,
+        part=part,
+        parts=parts,
     )
 
 

@@ -16,6 +16,7 @@ import msgspec
 from rbee.edge.disk import translated
 from rbee.edge.private_file import write_private
 from rbee.policy.selftest import Answer
+from rbee.wire.unreadable import UNREADABLE
 
 SCHEMA = 1
 MOST_KEYS = 32
@@ -40,7 +41,7 @@ class Goldens:
             page = msgspec.json.decode(path.read_bytes(), type=_Page)
         except FileNotFoundError:
             return {}, ""
-        except (OSError, msgspec.DecodeError) as problem:
+        except (OSError, *UNREADABLE) as problem:
             return {}, f"golden answers in {path.name} cannot be read: {problem}"
         if page.schema != SCHEMA:
             return {}, f"golden answers in {path.name} are of another rbee (schema {page.schema})"

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbee.edge.disk import translated
+from rbee.errors import RbeeError
 
 CHUNK_BYTES = 16 << 20
 _READ_BYTES = 1 << 20
 
 Progress = Callable[[str, int, int], None]
 """Phase, bytes done, bytes in all (0: not known)."""
+
+Trouble = Callable[[RbeeError, str], None]
+"""What went wrong on the way, and what was done about it: the act goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,32 +16,43 @@ from typing import Any
 
 import msgspec
 
-from rbee.edge.disk import identity, translated
+from rbee.edge.disk import translated
 from rbee.errors import RbeeError
-from rbee.models import gguf, names
-from rbee.models.hashing import Progress, hash_file
-from rbee.models.store import Store, piece_of
+from rbee.models import names
+from rbee.models.hashing import Progress
+from rbee.models.linking import is_later_part, looked_at, parts_of, point
+from rbee.models.manifest import digest_of, digest_of_all
+from rbee.models.store import Store
 from rbee.wire.problem import to_problem
 from rbee.wire.stored import Imported
+from rbee.wire.unreadable import UNREADABLE
 
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 _PROJECTOR = "clip"
 """Architecture of the files that vision models have beside them (`mmproj-…`)."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MANIFEST_BYTES = 1 << 20
+_PARTS = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """A model file in somebody's cache."""
 
-    path: Path
+    files: tuple[Path, ...]
+    """Several: a split model, in order."""
     name: str
     """The public name that it gets if no other model has it."""
     digest: str = ""
     """`sha256:…` as that cache names it; empty: it does not."""
     problem: str = ""
     """Why it is none of which a model can be made."""
+
+    @property
+    def path(self) -> Path:
+        """What it is known by: the file itself, but for a split model, whose parts are found by
+        their names."""
+        return self.files[0] if len(self.files) > 1 else self.files[0].resolve()
 
 
 def imported(store: Store, what: str, progress: Progress) -> tuple[Imported, ...]:
@@ -84,39 +95,29 @@ def _link(store: Store, held: Held, progress: Progress) -> Imported:
     ref = names.File(str(path)).ref
     if (known := _here(store, ref)) is not None:
         return known
-    try:
-        before = identity(path)
-        facts = gguf.read_facts(path, model=held.name)
-        hashed = hash_file(path, before.size_bytes, progress)
-    except FileNotFoundError as exc:
-        raise RbeeError("MODEL_FILE_MISSING", model=held.name, path=str(path)) from exc
-    except OSError as exc:
-        raise translated(exc, "read", path) from exc
-    if held.digest and hashed.digest != held.digest:
+    pieces, facts = looked_at(held.files, model=held.name, progress=progress)
+    digest = digest_of_all(pieces)
+    if held.digest not in ("", digest):
         raise RbeeError(
             "MODEL_CORRUPTED",
             model=held.name,
             problem="its sha256 is not the one that it is filed under",
             expected=held.digest,
-            actual=hashed.digest,
+            actual=digest,
         )
     if facts.architecture == _PROJECTOR:
         problem = "it lets another model see images, and is none itself"
         raise RbeeError("MODEL_UNSUPPORTED", model=held.name, problem=problem)
     for one in store.all():
-        if one.digest == hashed.digest and store.blob(one.digest).exists():
+        if one.digest == digest and store.file(one).exists():
             return Imported(str(path), one.name, "here", one.size_bytes, bool(held.digest))
-    blob = store.blob(hashed.digest)
-    try:
-        blob.unlink(missing_ok=True)
-        blob.symlink_to(path)
-    except OSError as exc:
-        raise translated(exc, "write to", blob) from exc
+    for piece, file in zip(pieces, held.files, strict=True):
+        point(store, piece.digest, file.resolve(), progress)
     manifest = store.put(
-        name=free_name(store, held.name, ref),
+        name=store.free_name(held.name, ref),
         ref=ref,
         sources=[ref],
-        files=[piece_of(hashed, before)],
+        files=pieces,
         facts=facts,
         digest_known=bool(held.digest),
     )
@@ -131,17 +132,8 @@ def _here(store: Store, ref: str) -> Imported | None:
             return None
     except RbeeError:
         return None
-    path = str(store.blob(manifest.digest).resolve())
+    path = str(store.blob(manifest.files[0].digest).resolve())
     return Imported(path, manifest.name, "here", manifest.size_bytes, manifest.digest_known)
-
-
-def free_name(store: Store, name: str, ref: str) -> str:
-    """A public name that no other model has: `tiny`, `tiny-2`, …"""
-    number, free = 2, name
-    while (other := store.get(free)) is not None and other.ref != ref:
-        free = f"{name}-{number}"
-        number += 1
-    return free
 
 
 def _ollama(root: Path) -> Iterator[Held]:
@@ -153,9 +145,9 @@ def _ollama(root: Path) -> Iterator[Held]:
         public = _public(f"{name}:{tag}")
         digest = _ollama_layer(path)
         if not digest:
-            yield Held(path, public, problem="its manifest names no model file")
+            yield Held((path,), public, problem="its manifest names no model file")
             continue
-        yield Held(root / "blobs" / f"sha256-{digest}", public, f"sha256:{digest}")
+        yield Held((root / "blobs" / f"sha256-{digest}",), public, f"sha256:{digest}")
 
 
 def _ollama_layer(path: Path) -> str:
@@ -167,7 +159,7 @@ def _ollama_layer(path: Path) -> str:
         layers = said["layers"]
         found = [one["digest"] for one in layers if one.get("mediaType") == _OLLAMA_MODEL]
         digest = str(found[0]).removeprefix("sha256:")
-    except (msgspec.DecodeError, KeyError, IndexError, TypeError, AttributeError):
+    except (*UNREADABLE, KeyError, IndexError, TypeError, AttributeError):
         return ""
     return digest if _SHA256.fullmatch(digest) else ""
 
@@ -177,35 +169,22 @@ def _huggingface(root: Path) -> Iterator[Held]:
     sha256."""
     seen: set[Path] = set()
     for path in sorted(root.glob("models--*/snapshots/*/**/*.gguf")):
-        blob = path.resolve()
-        if blob in seen or _is_later_part(path):
+        files = parts_of(path)
+        blobs = [file.resolve().name for file in files]
+        if path.resolve() in seen or is_later_part(path):
             continue
-        seen.add(blob)
-        digest = f"sha256:{blob.name}" if _SHA256.fullmatch(blob.name) else ""
-        yield Held(blob, names.stem(path.name), digest, _split_problem(path))
+        seen.add(path.resolve())
+        known = all(_SHA256.fullmatch(blob) for blob in blobs)
+        digest = digest_of([f"sha256:{blob}" for blob in blobs]) if known else ""
+        yield Held(files, names.stem(_PARTS.sub("", path.name)), digest)
 
 
 def _folder(root: Path) -> Iterator[Held]:
     """Every *.gguf below a folder (LM Studio: ORG/REPO/FILE), or one file."""
     found = [root] if root.is_file() else sorted(root.rglob("*.gguf"))
     for path in found:
-        if not _is_later_part(path):
-            yield Held(path.resolve(), names.stem(path.name), problem=_split_problem(path))
-
-
-_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
-
-
-def _is_later_part(path: Path) -> bool:
-    found = _PART.search(path.name)
-    return found is not None and int(found[1]) > 1
-
-
-def _split_problem(path: Path) -> str:
-    """A model in several files has no single one that could be linked."""
-    found = _PART.search(path.name)
-    several = found is not None and int(found[2]) > 1
-    return "it is one part of several: pull it from its source" if several else ""
+        if not is_later_part(path):
+            yield Held(parts_of(path), names.stem(_PARTS.sub("", path.name)))
 
 
 def _public(name: str) -> str:

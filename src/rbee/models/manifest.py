@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from rbee.models.gguf import Facts
+from rbee.wire.unreadable import UNREADABLE
 
 SCHEMA = 2
 
@@ -94,7 +95,7 @@ def shape_of(data: bytes) -> int:
     """The number of its shape; 0: it has none that can be read."""
     try:
         return msgspec.json.decode(data, type=_Schema).schema
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return 0
 
 

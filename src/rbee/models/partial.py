@@ -30,6 +30,7 @@ from rbee.edge.process_table import boot_id
 from rbee.models.hashing import CHUNK_BYTES
 from rbee.models.sources import Remote
 from rbee.wire.ranges import Span, plan
+from rbee.wire.unreadable import UNREADABLE
 
 _SCHEMA = 1
 _SAVE_EVERY_BYTES = 4 << 20
@@ -256,7 +257,7 @@ class Partial:
     def _read_state(self) -> _State | None:
         try:
             state = msgspec.json.decode((self.folder / "state.json").read_bytes(), type=_State)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *UNREADABLE):
             return None
         return state if state.schema == _SCHEMA else None
 

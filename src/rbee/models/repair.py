@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import msgspec
-
+from rbee.edge.web import Web
 from rbee.errors import RbeeError
+from rbee.models import names
 from rbee.models.acquire import Acquire
-from rbee.models.hashing import Progress
-from rbee.models.manifest import Manifest, Piece
+from rbee.models.at_source import range_reader, resolver
+from rbee.models.fetch import Fetcher
+from rbee.models.hashing import Progress, Trouble
+from rbee.models.manifest import Manifest
 from rbee.models.store import Store
 from rbee.models.verify import scrub
 from rbee.settings import Settings
@@ -18,21 +18,26 @@ from rbee.wire.stored import Verified
 _DAMAGE = ("MODEL_CORRUPTED", "MODEL_FILE_MISSING")
 
 
-def repaired(store: Store, settings: Settings, manifest: Manifest, progress: Progress) -> Verified:
-    """Read a model again, mend it if it is damaged.
+def repaired(
+    store: Store, settings: Settings, manifest: Manifest, progress: Progress, trouble: Trouble
+) -> Verified:
+    """Read a model again, mend it if it is damaged. A repair is no update: only the very bytes that
+    were stored count.
 
     Raises MODEL_CORRUPTED or MODEL_FILE_MISSING if it is and no source has it,
     MODEL_VERSION_MISMATCH if its source has another version now, DISK_…, and what stands in the way
     of fetching it again (SOURCE_…).
     """
+    web = Web(manifest.name, settings.timing)
+    fetcher = Fetcher(store.partials, settings, progress, trouble, web)
     try:
-        found = scrub(store, manifest, progress, _whole_files_only)
+        read = range_reader(resolver(web), fetcher.read_range)
+        found = scrub(store, manifest, progress, read)
     except RbeeError as error:
         if error.code not in _DAMAGE or not has_source(manifest):
             raise
-        whole = Acquire(store, settings, progress).pull(manifest.ref)
-        if whole.digest != manifest.digest:
-            raise _another_version(store, manifest, whole) from error
+        same = f"{names.parse(manifest.ref).ref}@{manifest.digest}"
+        whole = Acquire(store, settings, progress, trouble).pull(same)
         chunks = sum(len(piece.chunks) for piece in whole.files)
         view = store.view(whole)
         return Verified(view, chunks, chunks, whole.size_bytes, whole=True)
@@ -42,19 +47,3 @@ def repaired(store: Store, settings: Settings, manifest: Manifest, progress: Pro
 def has_source(manifest: Manifest) -> bool:
     """Whether it can be had again from elsewhere than a person's own file."""
     return not all(source.startswith(("file:", "/")) for source in manifest.sources)
-
-
-def _another_version(store: Store, wanted: Manifest, found: Manifest) -> RbeeError:
-    """A repair is no update: the name goes back to what it stood for, and what came goes as a
-    version that nobody uses."""
-    files = tuple(msgspec.structs.replace(piece, identity={}) for piece in wanted.files)
-    over = (*wanted.superseded, *(piece.digest for piece in found.files))
-    store.write(msgspec.structs.replace(wanted, files=files, superseded=over))
-    return RbeeError(
-        "MODEL_VERSION_MISMATCH", model=wanted.name, wanted=wanted.digest, found=found.digest
-    )
-
-
-def _whole_files_only(source: str, piece: Piece, begin: int, end: int) -> Iterator[bytes] | None:
-    """No source of this rbee gives parts of a file: a wheel is compressed."""
-    return None

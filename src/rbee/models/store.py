@@ -31,6 +31,7 @@ from rbee.models.gguf import Facts
 from rbee.models.hashing import Hashed, Progress, hash_file
 from rbee.models.manifest import SCHEMA, Manifest, Piece, decode, digest_of_all, shape_of
 from rbee.wire.control import ModelView
+from rbee.wire.unreadable import UNREADABLE
 
 
 def digests_of(manifest: Manifest) -> tuple[str, ...]:
@@ -103,6 +104,14 @@ class Store:
             return direct
         found = (one for one in self.all() if name_or_ref in (one.name, one.ref))
         return next(found, None)
+
+    def free_name(self, name: str, ref: str) -> str:
+        """A public name that no other model has: `tiny`, `tiny-2`, …"""
+        number, free = 2, name
+        while (other := self.get(free)) is not None and other.ref != ref:
+            free = f"{name}-{number}"
+            number += 1
+        return free
 
     def blob(self, digest: str) -> Path:
         return self.blobs / digest.replace(":", "-")
@@ -311,5 +320,5 @@ def _read(path: Path) -> Manifest | None:
     """None: there is none that this rbee can read."""
     try:
         return decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return None

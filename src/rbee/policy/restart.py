@@ -27,7 +27,7 @@ LASTING = frozenset(
         "ENGINE_MISSING",
         "DEVICE_UNAVAILABLE",
         "VERSION_MISMATCH",
-        "MEMORY_SHORT",
+        "MODEL_TOO_LARGE",
     }
 )
 """Codes that come back on every try until somebody changes something."""

@@ -1,33 +1,140 @@
-"""Which worker gets the next attempt: the least loaded that was not tried in vain."""
+"""Which worker gets the next attempt: the least loaded that was not tried in vain, unless another
+has most of the prompt in its cache.
+
+Load is the share of a worker's slots in use; attempts that failed a moment ago still count, as long
+as an answer would have taken: a worker that fails in 5 ms is no more attractive than one that
+works. A warm cache outweighs load in the measure in which it saves reading: a worker that has read
+80 % of the prompt is taken before one that is up to 80 % of its slots emptier. It is never waited
+for: a worker without a free slot is none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A READY worker as routing sees it."""
+    """A serving worker as routing sees it."""
 
     id: str
     slots: int
     busy: int
     degraded: bool = False
+    room: int | None = None
+    """How many answers it may have at once, if not as many as it has slots: 0 while its breaker is
+    open, few while it begins again."""
+    failed: int = 0
+    """Attempts that failed on it a moment ago."""
+    used: int = 0
+    """The number of the last attempt that it got: who had none for longest is first of equals."""
+
+    @property
+    def limit(self) -> int:
+        return self.slots if self.room is None else self.room
+
+    @property
+    def free(self) -> int:
+        return max(0, self.limit - self.busy)
+
+    @property
+    def load(self) -> float:
+        return (self.busy + self.failed) / self.slots
 
 
-def choose(candidates: Iterable[Candidate], *, tried: Collection[str] = ()) -> str | None:
-    """The id of the worker to use, or None if no slot is free.
+Rank = tuple[bool, float, int, str]
 
-    Least share of slots in use first, workers as asked before degraded ones, then by id, so that
-    the choice is the same for the same facts. A worker that was tried is taken only if it is the
-    last one.
+
+def _rank(one: Candidate) -> Rank:
+    return (one.degraded, one.load, one.used, one.id)
+
+
+class Board:
+    """The serving workers of one model, kept in the order in which they are taken.
+
+    A change and a choice take the time of a bisection, however many workers there are.
     """
-    free = [one for one in candidates if one.busy < one.slots]
-    fresh = [one for one in free if one.id not in tried]
-    best = min(
-        fresh or free,
-        key=lambda one: (one.degraded, one.busy / one.slots, one.id),
-        default=None,
-    )
-    return None if best is None else best.id
+
+    def __init__(self, candidates: Iterable[Candidate] = ()) -> None:
+        self._known: dict[str, Candidate] = {}
+        self._order: list[Rank] = []
+        self._usable = 0
+        self.slots = 0
+        """Of all that serve."""
+        self.room = 0
+        """Answers that they may have at once, all together."""
+        self.free = 0
+        """Slots that may be given now."""
+        for candidate in candidates:
+            self.put(candidate)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __contains__(self, worker: str) -> bool:
+        return worker in self._known
+
+    @property
+    def usable(self) -> int:
+        """Workers that may get an answer now or once another one ends."""
+        return self._usable
+
+    def get(self, worker: str) -> Candidate | None:
+        return self._known.get(worker)
+
+    def put(self, candidate: Candidate) -> None:
+        """It serves, as these facts say; what was known of it before is forgotten."""
+        self.drop(candidate.id)
+        self._known[candidate.id] = candidate
+        self.slots += candidate.slots
+        self.room += candidate.limit
+        self._usable += candidate.limit > 0
+        if candidate.free:
+            self.free += candidate.free
+            insort(self._order, _rank(candidate))
+
+    def drop(self, worker: str) -> None:
+        """It does not serve any more."""
+        candidate = self._known.pop(worker, None)
+        if candidate is None:
+            return
+        self.slots -= candidate.slots
+        self.room -= candidate.limit
+        self._usable -= candidate.limit > 0
+        if candidate.free:
+            self.free -= candidate.free
+            del self._order[bisect_left(self._order, _rank(candidate))]
+
+    def choose(
+        self, *, tried: Collection[str] = (), saved: Mapping[str, float] | None = None
+    ) -> str | None:
+        """The worker to use, or None if none has a slot for this one now.
+
+        `saved` is the share of the prompt that workers have in their cache. A worker that was tried
+        in vain is taken only if no other one serves.
+        """
+        if not self._order:
+            return None
+        if tried and self._all_tried(tried):
+            tried = ()
+        best = next((one for one in self._order if one[3] not in tried), None)
+        if best is None or not saved:
+            return None if best is None else best[3]
+        chosen, score = best[3], best[1] - saved.get(best[3], 0.0)
+        for worker, share in saved.items():
+            one = self._known.get(worker)
+            if one is None or not one.free or worker in tried or one.degraded != best[0]:
+                continue
+            if one.load - share < score:
+                chosen, score = worker, one.load - share
+        return chosen
+
+    def _all_tried(self, tried: Collection[str]) -> bool:
+        """Whether nobody who may get an answer is left untried."""
+        left = self._usable
+        for worker in set(tried):
+            one = self._known.get(worker)
+            left -= one is not None and one.limit > 0
+        return left <= 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
@@ -17,6 +18,7 @@ from msgspec import structs
 
 from rbee.errors import RbeeError
 from rbee.policy.restart import NOBODYS_CRASH
+from rbee.queen.core import Core
 from rbee.queen.events import matches
 from rbee.queen.roster import LaneKey
 from rbee.queen.routes import Visit
@@ -28,6 +30,7 @@ from rbee.wire.problem import encode, from_problem
 
 _LINES = "application/x-ndjson"
 _MAX_REPLICAS = 64
+_LOOK_EVERY_S = 1.0
 _AskT = TypeVar("_AskT", bound=msgspec.Struct)
 
 
@@ -193,8 +196,7 @@ async def _serving(
         if shown != last:
             last = shown
             yield {"workers": shown}
-        changed.clear()
-        await changed.wait()
+        await _next(core, changed)
         _raise_failure(visit, lane)
     yield {"done": {"workers": _shown(visit, lane)}}
 
@@ -246,11 +248,19 @@ async def _until_gone(
     try:
         act()
         while any(one in core.roster.workers for one in stopped):
-            changed.clear()
-            await changed.wait()
+            await _next(core, changed)
     finally:
         core.unwatch(changed)
     return stopped
+
+
+async def _next(core: Core, changed: asyncio.Event) -> None:
+    """Wait for a change. Raises HIVE_LOST once nobody is there who could bring one."""
+    changed.clear()
+    while not changed.is_set():
+        core.check_hive_is_there()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), _LOOK_EVERY_S)
 
 
 def _how(how: ModelSettings, ask: _ServeAsk, name: str) -> ModelSettings:

@@ -58,6 +58,11 @@ class Attempt:
         self._call = call
         self._settings = settings
         self._endpoint = Endpoint("127.0.0.1", worker.port)
+        self._began_at = asyncio.get_running_loop().time()
+        self.first_token_s: float | None = None
+        """From its begin to its first token; None: there was none."""
+        self.gap_s: float | None = None
+        """Mean time between its tokens; None: too few, or the client did not always read."""
 
     async def open(self, relay: Relay | None, watcher: Watcher | None) -> Response:
         """Send the call and wait for the head of the answer, watching all the while.
@@ -120,11 +125,19 @@ class Attempt:
         finally:
             if not sink.ended.done() or sink.broken:
                 response.close()
+            self._measure(sink, relay)
         if relay.problem is not None:
             response.close()
             raise relay.problem
         if not relay.complete:
             raise self._lost(problem or "its answer ended without a finish", relay.tokens)
+
+    def _measure(self, sink: _Sink, relay: Relay) -> None:
+        if sink.first_token_at is None:
+            return
+        self.first_token_s = sink.first_token_at - self._began_at
+        if relay.tokens > 1 and not sink.paused:
+            self.gap_s = (sink.progress_at - sink.first_token_at) / (relay.tokens - 1)
 
     def resume(self, response: Response, relay: Relay) -> None:
         """The client has read: let the engine go on."""
@@ -189,6 +202,9 @@ class _Sink:
     ) -> None:
         self.ended: asyncio.Future[str | None] = loop.create_future()
         self.progress_at = loop.time()
+        self.first_token_at: float | None = None
+        self.paused = False
+        """The client did not read for a while."""
         self.broken = False
         self._response = response
         self._relay = relay
@@ -211,7 +227,10 @@ class _Sink:
         if (relay.tokens, prompt) != self._seen:
             self._seen = (relay.tokens, prompt)
             self.progress_at = self._loop.time()
+            if relay.tokens and self.first_token_at is None:
+                self.first_token_at = self.progress_at
         if relay.slow:
+            self.paused = True
             self._response.pause()
 
     def end(self) -> None:

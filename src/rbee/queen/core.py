@@ -13,6 +13,8 @@ from typing import Any
 
 from rbee.edge.http_client import HttpClient
 from rbee.errors import RbeeError, Retry
+from rbee.policy.affinity import Warmth
+from rbee.policy.pressure import Memory
 from rbee.queen.counters import Counters
 from rbee.queen.events import Events
 from rbee.queen.hive_link import HiveLink
@@ -20,6 +22,7 @@ from rbee.queen.lanes import Lanes, Ticket
 from rbee.queen.roster import SERVING, LaneKey, Roster
 from rbee.queen.served_models import Served, ServedModels
 from rbee.queen.wishes import Wishes
+from rbee.queen.worker_health import WorkerHealth
 from rbee.settings import Settings
 from rbee.wire import control
 from rbee.wire.problem import from_problem, to_problem
@@ -45,8 +48,18 @@ class Core:
         """A newer rbee takes over: the hive ends alone."""
         self.url = ""
         self.on_shut_down: Callable[[float | None], None] = lambda drain_s: None
+        self.warmth = Warmth()
+        self.health = WorkerHealth(
+            self.roster,
+            settings.timing,
+            clock=self.clock,
+            warmth=self.warmth,
+            tell=self._tell_of_worker,
+        )
         self.lanes = Lanes(
             self.roster,
+            self.health,
+            self.warmth,
             queue_limit=settings.limits.queue,
             clock=self.clock,
             tell_busy=lambda worker, count: self.link.tell(control.Busy(worker, count)),
@@ -79,7 +92,12 @@ class Core:
 
     def check_hive(self, lane: LaneKey) -> None:
         """Raises why nobody can load this lane: no hive for long, or one of another version."""
-        if self.roster.hive_connected or self.roster.serving(lane):
+        if not self.roster.serving(lane):
+            self.check_hive_is_there()
+
+    def check_hive_is_there(self) -> None:
+        """Raises why no hive is there; one that is being started again is waited for."""
+        if self.roster.hive_connected:
             return
         if self.link.mismatch is not None:
             raise self.link.mismatch
@@ -89,19 +107,30 @@ class Core:
     def waiting_facts(self, ticket: Ticket) -> Mapping[str, Any]:
         """What a waiting client is told."""
         lane = ticket.lane
-        if not self.roster.serving(lane):
+        if not len(self.roster.board(lane)):
             loading = self.roster.coming(lane)
             share = max((one.progress for one in loading), default=0.0)
             facts = {"phase": "loading", "model": lane[0], "progress": round(share, 3)}
             waits_for = [name for one in loading for name in one.waits_for]
             return {**facts, "waits_for": waits_for} if waits_for else facts
         position = self.lanes.position(ticket)
-        return {"phase": "queued", "model": lane[0], "position": position}
+        facts = {"phase": "queued", "model": lane[0], "position": position}
+        wait_s = self.lanes.expected_wait_s(lane, position)
+        return facts if wait_s is None else {**facts, "expected_wait_s": round(wait_s, 1)}
+
+    def feel(self, memory: Memory) -> None:
+        """How short memory is, looked at every few seconds: lines are cut and grow by it."""
+        if self.lanes.press(memory):
+            self._happened(
+                "MEMORY_SHORT",
+                f"memory is short on this machine: {memory.short}",
+                f"at most {self.lanes.queue_limit} requests may wait for a model for now",
+            )
 
     def suspect(self, worker: str, error: RbeeError) -> None:
         """A worker hangs: the hive is to end it, and nobody else is sent there meanwhile."""
         self.link.tell(control.Suspect(worker, to_problem(error.report)))
-        self.roster.workers.pop(worker, None)
+        self.roster.drop(worker)
 
     async def cause_of_death(self, worker: str, within_s: float) -> RbeeError | None:
         """Why the hive says that a worker is gone, if it says so in time."""
@@ -193,6 +222,7 @@ class Core:
     def _meet(self, hello: control.Hello) -> tuple[control.ModelWish, ...]:
         self.roster.meet(hello)
         for worker in hello.workers:
+            self.health.learn(worker)
             self._keep_found(worker)
         self.met.set()
         self._pump_all()
@@ -237,7 +267,8 @@ class Core:
             event.set()
 
     def _worker_changed(self, worker: control.WorkerView) -> None:
-        self.roster.workers[worker.id] = worker
+        self.roster.put(worker)
+        self.health.learn(worker)
         if worker.state == "DRAINING" and not self.roster.busy.get(worker.id):
             self.link.tell(control.Busy(worker.id, 0))
         if worker.state in SERVING:
@@ -248,8 +279,8 @@ class Core:
         self.lanes.pump((worker.model, worker.mode))
 
     def _worker_gone(self, gone: control.WorkerGone) -> None:
-        self.roster.workers.pop(gone.id, None)
-        self.roster.busy.pop(gone.id, None)
+        self.roster.drop(gone.id, gone=True)
+        self.health.forget(gone.id)
         if gone.problem is not None:
             self._remember_death(gone.id, gone.problem)
         lane = (gone.model, gone.mode)
@@ -283,15 +314,20 @@ class Core:
         """The hive ended unasked and is being started again."""
         if self.stopping:
             return
-        happened = control.Happened(
-            at=time.time(),
-            code="HIVE_LOST",
-            what=f"the part of rbee that looks after this machine ended (code {returncode})",
-            done="started again; loaded models went on serving",
-            outcome="ok",
+        self._happened(
+            "HIVE_LOST",
+            f"the part of rbee that looks after this machine ended (code {returncode})",
+            "started again; loaded models went on serving",
         )
+
+    def _tell_of_worker(self, code: str, worker: control.WorkerView, what: str, done: str) -> None:
+        self._happened(code, what, done, model=worker.model, worker=worker.id)
+
+    def _happened(self, code: str, what: str, done: str, **about: str) -> None:
+        """A fault that the queen saw and dealt with."""
+        happened = control.Happened(time.time(), code, what, done, "ok", **about)
         self.events.add(happened)
-        self.counters.event(happened.code)
+        self.counters.event(code)
 
     def _pump_all(self) -> None:
         for worker in list(self.roster.workers.values()):

@@ -19,7 +19,7 @@ class Counters:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.tokens: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
-        self._recent: dict[str, deque[tuple[float, int]]] = {}
+        self._recent: dict[str, deque[tuple[float, float, int]]] = {}
 
     def started(self, model: str) -> None:
         self.running[model] += 1
@@ -29,17 +29,23 @@ class Counters:
         self.requests[model, code] += 1
         self.seconds[model] += took_s
 
-    def add_tokens(self, worker: str, count: int, now: float) -> None:
+    def add_tokens(self, worker: str, count: int, now: float, *, took_s: float) -> None:
+        """An answer ended that a worker wrote in so long a time."""
         self.tokens[worker] += count
         recent = self._recent.setdefault(worker, deque(maxlen=1024))
-        recent.append((now, count))
+        recent.append((now - took_s, now, count))
 
     def tokens_per_s(self, worker: str, now: float) -> float:
-        """Of answers that ended in the last minute."""
+        """While it wrote the answers that ended in the last minute; idle time counts nothing."""
         recent = self._recent.get(worker)
-        while recent and recent[0][0] < now - _RATE_WINDOW_S:
+        while recent and recent[0][1] < now - _RATE_WINDOW_S:
             recent.popleft()
-        return round(sum(count for _, count in recent or ()) / _RATE_WINDOW_S, 1)
+        tokens, busy_s, until = 0, 0.0, float("-inf")
+        for began, ended, count in sorted(recent or ()):
+            tokens += count
+            busy_s += max(0.0, ended - max(began, until))
+            until = max(until, ended)
+        return round(tokens / busy_s, 1) if busy_s else 0.0
 
     def event(self, code: str) -> None:
         self.events[code] += 1

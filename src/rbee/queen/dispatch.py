@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rbee.errors import RbeeError, Retry
+from rbee.policy.admission import Claim
 from rbee.queen.answer import Answer
 from rbee.queen.attempt import Attempt, Call
 from rbee.queen.core import Core
@@ -39,6 +40,8 @@ class Task:
     relay: Callable[[Answer], Relay] | None
     edit: Callable[[bytes], bytes] | None = None
     """What is done to a one-body answer before it goes out."""
+    claim: Claim = field(default_factory=Claim)
+    """What it brings to the door: whose it is, how urgent, and what it asks."""
 
 
 class Dispatch:
@@ -88,9 +91,9 @@ class Dispatch:
 
     async def _attempt(self, task: Task, answer: Answer, lease: Lease) -> None:
         core = self._core
-        served = False
+        code: str | None = "CANCELLED"
+        attempt = Attempt(core.client, lease.worker, task.call, core.settings)
         try:
-            attempt = Attempt(core.client, lease.worker, task.call, core.settings)
             answer.worker = lease.worker
             if lease.worker.degraded:
                 answer.extra_header("x-rbee-degraded", lease.worker.degraded)
@@ -107,10 +110,17 @@ class Dispatch:
                 answer.on_room(lambda: attempt.resume(response, relay))
                 await attempt.stream(response, relay, watcher)
                 relay.finish()
-                core.counters.add_tokens(lease.worker.id, relay.tokens, core.clock())
-            served = True
+                now = core.clock()
+                took_s = now - lease.since
+                core.counters.add_tokens(lease.worker.id, relay.tokens, now, took_s=took_s)
+            code = None
+        except RbeeError as error:
+            code = error.code
+            raise
         finally:
-            core.lanes.release(lease, served=served)
+            times = {"first_token_s": attempt.first_token_s, "gap_s": attempt.gap_s}
+            core.health.ended(lease, code, **times)
+            core.lanes.release(lease, served=code is None)
 
     async def _cause(self, error: RbeeError, lease: Lease) -> RbeeError:
         """The hive's word on why a worker is gone is better than "the connection broke"."""
@@ -153,7 +163,11 @@ class _Waiting:
         core, task = self._core, self._task
         core.ensure(task.served, task.lane)
         ticket = core.lanes.enter(
-            task.lane, loading_slots=task.served.slots, tried=(*tried, *self._others())
+            task.lane,
+            loading_slots=task.served.slots,
+            tried=(*tried, *self._others()),
+            claim=task.claim,
+            again=bool(tried),
         )
         try:
             while not ticket.lease.done():
@@ -170,8 +184,10 @@ class _Waiting:
     def _others(self) -> list[str]:
         """Workers of another version than the one that was asked for."""
         pin = self._task.served.pin
+        if not pin:
+            return []
         serving = self._core.roster.serving(self._task.lane)
-        return [one.id for one in serving if pin and one.digest != pin]
+        return [one.id for one in serving if one.digest != pin]
 
     def _check(self, ticket: Ticket) -> None:
         core, call = self._core, self._task.call
@@ -217,7 +233,8 @@ class _Telling:
 
 def _words(facts: Mapping[str, Any]) -> str:
     if facts["phase"] == "queued":
-        return f"queued, place {facts['position']}"
+        wait_s = facts.get("expected_wait_s")
+        return f"queued, place {facts['position']}" + (f", about {wait_s:.0f} s" if wait_s else "")
     if facts.get("waits_for"):
         return f"waiting for the memory that {', '.join(facts['waits_for'])} holds"
     if facts["phase"] == "loading":

@@ -15,6 +15,7 @@ import msgspec
 
 from rbee.edge.events_file import append_line, read_tail
 from rbee.wire.control import Happened
+from rbee.wire.unreadable import UNREADABLE
 
 _KEPT = 2000
 _FILE_BYTES = 4 << 20
@@ -34,7 +35,7 @@ class Events:
         for line in read_tail(self._path, _KEPT):
             try:
                 self._recent.append(msgspec.json.decode(line, type=Happened))
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue
 
     def add(self, happened: Happened) -> None:

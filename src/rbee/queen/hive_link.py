@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from rbee.edge.lines import LineChannel, listen_lines
 from rbee.errors import RbeeError
 from rbee.version import CONTROL_PROTOCOL, VERSION
 from rbee.wire import control
 from rbee.wire.problem import from_problem, to_problem
+from rbee.wire.unreadable import UNREADABLE
 
 CallMaker = Callable[[str], control.ToHive]
+
+_UNHEARD_PINGS = 5
+"""Before a hive counts as hung; on an overloaded machine one may take its time with an answer."""
 
 
 class _Call:
@@ -44,8 +46,7 @@ class HiveLink:
         self._channel: LineChannel | None = None
         self._calls: dict[str, _Call] = {}
         self._server: asyncio.Server | None = None
-        self.heard_at = 0.0
-        """When the hive last said anything (the loop's time)."""
+        self._heard = False
         self.mismatch: RbeeError | None = None
         """The last hive that was refused for its version."""
 
@@ -87,6 +88,21 @@ class HiveLink:
         finally:
             del self._calls[id_]
 
+    async def watch(self, every_s: float, on_hung: Callable[[], None]) -> None:
+        """Ping the hive for ever; one that says nothing for long is told to `on_hung`.
+
+        Rounds are counted, not seconds: a queen that was frozen herself blames nobody for it.
+        """
+        unheard = 0
+        while True:
+            self._heard = False
+            self.tell(control.Ping())
+            await asyncio.sleep(every_s)
+            unheard = 0 if self._heard or not self.connected else unheard + 1
+            if unheard >= _UNHEARD_PINGS:
+                unheard = 0
+                on_hung()
+
     async def _serve(self, channel: LineChannel) -> None:
         hello = await self._meet(channel)
         if hello is None:
@@ -94,16 +110,14 @@ class HiveLink:
         if self._channel is not None:
             self._channel.close()
         self._channel = channel
-        loop = asyncio.get_running_loop()
-        self.heard_at = loop.time()
         wishes = self._on_meet(hello)
         channel.send(control.encode(control.Welcome(VERSION, wishes)))
         while (line := await channel.receive()) is not None:
-            self.heard_at = loop.time()
             try:
                 message = control.decode_from_hive(line)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 break
+            self._heard = True
             self._hear(message)
         if self._channel is channel:
             self._channel = None
@@ -115,7 +129,7 @@ class HiveLink:
             return None
         try:
             hello = control.decode_from_hive(line)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return None
         if not isinstance(hello, control.Hello):
             return None

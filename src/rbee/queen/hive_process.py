@@ -16,6 +16,7 @@ import msgspec
 
 from rbee.edge.home import Home
 from rbee.edge.process_table import is_alive, start_time
+from rbee.wire.unreadable import UNREADABLE
 
 _MET_WITHIN_S = 2.0
 """How long a hive found alive may take to dial in before another is started beside its lock."""
@@ -53,8 +54,15 @@ class HiveProcess:
                 return
             self._on_death(returncode)
             lived_s = asyncio.get_running_loop().time() - started
-            pause_s = self._restart_s if lived_s > 10 else min(self._restart_cap_s, pause_s * 2)
+            if lived_s > 10:
+                pause_s = self._restart_s
             await asyncio.sleep(pause_s)
+            pause_s = min(self._restart_cap_s, pause_s * 2)
+
+    def kill_hung(self) -> None:
+        """End a hive that hangs; the next one takes its workers over."""
+        if pid := self.pid:
+            os.kill(pid, signal.SIGKILL)
 
     def leave(self) -> None:
         """The next end of the hive is asked for."""
@@ -107,7 +115,7 @@ def running_hive(home: Home) -> int:
         pid, started = said["pid"], said["start_time"]
         if not isinstance(pid, int) or not isinstance(started, int | float):
             return 0
-    except (OSError, KeyError, msgspec.DecodeError):
+    except (OSError, KeyError, *UNREADABLE):
         return 0
     return pid if is_alive(pid, started) else 0
 

@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from rbee.errors import RbeeError
+from rbee.policy.admission import Claim
 from rbee.queen.answer import Answer
 from rbee.queen.attempt import Call
+from rbee.queen.claims import claim_of
 from rbee.queen.dispatch import Dispatch, Task
 from rbee.queen.relay import ChatRelay, PassRelay, Relay
 from rbee.queen.routes import Visit
@@ -42,7 +44,8 @@ async def chat(visit: Visit) -> None:
         )
 
     call = _call(visit, ask, path, body, served.name)
-    task = Task(served, (served.name, "chat"), call, relay)
+    claim = claim_of(visit, ask, call)
+    task = Task(served, (served.name, "chat"), call, relay, claim=claim)
     await Dispatch(core).run(task, visit.answer)
 
 
@@ -67,12 +70,14 @@ async def passed(visit: Visit) -> None:
         return PassRelay(answer, model=served.name)
 
     call = _call(visit, ask, path, body, served.name)
-    await Dispatch(core).run(Task(served, (served.name, "chat"), call, relay), visit.answer)
+    claim = claim_of(visit, ask, call)
+    task = Task(served, (served.name, "chat"), call, relay, claim=claim)
+    await Dispatch(core).run(task, visit.answer)
 
 
 async def plain(visit: Visit) -> None:
     """A short request that sends no tokens: tokenize, count_tokens, apply-template."""
-    await _whole(visit, "chat")
+    await _whole(visit, "chat", brief=True)
 
 
 async def props(visit: Visit) -> None:
@@ -86,11 +91,12 @@ async def props(visit: Visit) -> None:
         )
     served = core.models.find(name, core.roster.models)
     call = Call("GET", "/props", b"", served.name, None, 0.0)
-    task = Task(served, (served.name, "chat"), call, None, edit=without_path)
+    lane, claim = (served.name, "chat"), Claim(brief=True)
+    task = Task(served, lane, call, None, edit=without_path, claim=claim)
     await Dispatch(core).run(task, visit.answer)
 
 
-async def _whole(visit: Visit, mode: str, ask: Ask | None = None) -> None:
+async def _whole(visit: Visit, mode: str, ask: Ask | None = None, *, brief: bool = False) -> None:
     """Answered as one body."""
     ask = ask or _parse(visit)
     core = visit.core
@@ -98,7 +104,9 @@ async def _whole(visit: Visit, mode: str, ask: Ask | None = None) -> None:
     path = visit.exchange.request.path
     body = encode({**_named(ask, served.name).body, "stream": False})
     call = _call(visit, ask, path, body, served.name)
-    await Dispatch(core).run(Task(served, (served.name, mode), call, None), visit.answer)
+    claim = claim_of(visit, ask, call, brief=brief)
+    task = Task(served, (served.name, mode), call, None, claim=claim)
+    await Dispatch(core).run(task, visit.answer)
 
 
 def _parse(visit: Visit) -> Ask:

@@ -1,33 +1,33 @@
 """The waiting line of each model, and the slots of its workers: one owner for both.
 
 A ticket is a place in line; it becomes a lease of one slot. Everything here is synchronous: no
-await stands between looking at a slot and taking it.
+await stands between looking at a slot and taking it. The order of a line is `policy.fair_queue`,
+its door `policy.admission`, the choice of a worker `policy.routing`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import islice
 
 from rbee.errors import RbeeError, Report
-from rbee.policy import admission, routing
+from rbee.policy import admission, pressure
+from rbee.policy.admission import Claim
+from rbee.policy.affinity import Warmth
+from rbee.policy.fair_queue import FairQueue, Place
+from rbee.policy.routing import Board
 from rbee.queen.roster import LaneKey, Roster
+from rbee.queen.roster import Lease as Lease
+from rbee.queen.worker_health import WorkerHealth
 from rbee.settings import Limits
-from rbee.wire.control import WorkerView
 
-_MEAN_WEIGHT = 0.2
-"""Weight of the newest answer in the running mean of service times."""
-
-
-@dataclass(slots=True)
-class Lease:
-    """One slot of one worker, held by one attempt."""
-
-    worker: WorkerView
-    lane: LaneKey
-    since: float
+_LOOK_AHEAD = 32
+"""How many in line are looked at for a free slot that the first one cannot use: one that was tried
+there in vain, or wants another version."""
+_PROMISES_PER_PLACE = 10
+_PROMISES_MIN = 100
 
 
 @dataclass(slots=True, eq=False)
@@ -37,15 +37,18 @@ class Ticket:
     lane: LaneKey
     entered_at: float
     tried: Collection[str]
+    claim: Claim
     lease: asyncio.Future[Lease] = field(default_factory=asyncio.Future)
+    place: Place[Ticket] | None = None
 
 
 @dataclass(slots=True)
 class Lane:
     """One model in one mode."""
 
-    waiting: deque[Ticket] = field(default_factory=deque)
-    mean_service_s: float = 0.0
+    waiting: FairQueue[Ticket] = field(default_factory=FairQueue)
+    pace: admission.Pace = field(default_factory=admission.Pace)
+    promises: admission.Promises = field(default_factory=admission.Promises)
     problem: Report | None = None
     """Why it cannot be served, remembered until something changes."""
     ready_since: float | None = None
@@ -57,28 +60,39 @@ class Lanes:
     def __init__(
         self,
         roster: Roster,
+        health: WorkerHealth,
+        warmth: Warmth,
         *,
         queue_limit: int,
         clock: Callable[[], float],
         tell_busy: Callable[[str, int], None],
     ) -> None:
         self._roster = roster
-        self._queue_limit = queue_limit
+        self._health = health
+        self._warmth = warmth
+        self._full_limit = queue_limit
+        self._bound = pressure.Bound(queue_limit)
+        self._short = ""
         self._clock = clock
         self._tell_busy = tell_busy
         self._lanes: dict[LaneKey, Lane] = {}
 
     def follow(self, limits: Limits) -> None:
         """Other limits hold now, and what could not be served may be tried again."""
-        self._queue_limit = limits.queue
+        self._full_limit = limits.queue
+        self._bound = pressure.Bound(limits.queue)
         self.forget_problems()
 
     @property
     def queue_limit(self) -> int:
-        return self._queue_limit
+        """Places in each line, for now."""
+        return self._bound.limit
 
     def lane(self, key: LaneKey) -> Lane:
-        return self._lanes.setdefault(key, Lane())
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane()
+        return lane
 
     def waiting(self) -> dict[str, int]:
         """Requests in line, by model."""
@@ -87,29 +101,36 @@ class Lanes:
             counts[model] = counts.get(model, 0) + len(lane.waiting)
         return counts
 
-    def enter(self, key: LaneKey, *, loading_slots: int, tried: Collection[str] = ()) -> Ticket:
-        """Take a place in line. Raises QUEUE_FULL with a measured time."""
+    def enter(
+        self,
+        key: LaneKey,
+        *,
+        loading_slots: int,
+        tried: Collection[str] = (),
+        claim: Claim = Claim(),
+        again: bool = False,
+    ) -> Ticket:
+        """Take a place in line; one that was served `again` in vain takes the first, and is never
+        refused for want of room.
+
+        Raises QUEUE_FULL with a time that is kept, DEADLINE_UNREACHABLE, or CIRCUIT_OPEN.
+        """
+        self.look()
         lane = self.lane(key)
-        door = self._door(key, lane, loading_slots)
-        decision = admission.decide(door)
-        if isinstance(decision, admission.Refuse):
-            raise RbeeError(
-                "QUEUE_FULL",
-                model=key[0],
-                waiting=len(lane.waiting),
-                limit=self._queue_limit,
-                retry_after_s=decision.retry_after_s,
-            )
-        ticket = Ticket(key, self._clock(), tried)
-        lane.waiting.append(ticket)
+        self._check_circuit(key)
+        ticket = Ticket(key, self._clock(), tried, claim)
+        if again:
+            ticket.place = lane.waiting.push_first(ticket)
+        else:
+            self._pass_door(key, lane, loading_slots, claim)
+            ticket.place = lane.waiting.push(ticket, key=claim.key_id, priority=claim.priority)
         self.pump(key)
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
         """Give up a place; a slot that was just given is given back."""
-        lane = self.lane(ticket.lane)
-        if ticket in lane.waiting:
-            lane.waiting.remove(ticket)
+        if ticket.place is not None:
+            self.lane(ticket.lane).waiting.remove(ticket.place)
         if ticket.lease.done() and not ticket.lease.cancelled() and not ticket.lease.exception():
             self.release(ticket.lease.result(), served=False)
         else:
@@ -117,49 +138,57 @@ class Lanes:
 
     def position(self, ticket: Ticket) -> int:
         """1 is next; 0: not in line any more."""
-        waiting = self.lane(ticket.lane).waiting
-        return waiting.index(ticket) + 1 if ticket in waiting else 0
+        place = ticket.place
+        return 0 if place is None else self.lane(ticket.lane).waiting.position(place)
+
+    def expected_wait_s(self, key: LaneKey, position: int) -> float | None:
+        """About how long a request at this place waits; None: nothing is measured or ready yet."""
+        turn_s = self._turn_s(key, self.lane(key))
+        return None if turn_s is None else admission.expected_wait_s(position, turn_s)
 
     def release(self, lease: Lease, *, served: bool) -> None:
-        """Give a slot back; `served` answers teach the mean service time."""
+        """Give a slot back; `served` answers teach how fast the line moves."""
         id_ = lease.worker.id
         lane = self.lane(lease.lane)
         now = self._clock()
-        if served:
-            took_s = now - lease.since
-            mean = lane.mean_service_s
-            lane.mean_service_s = took_s if not mean else mean + _MEAN_WEIGHT * (took_s - mean)
+        if not lease.scored:
+            self._health.ended(lease, "CANCELLED")
+        if served and not lease.claim.brief:
+            slots, waited = self._roster.board(lease.lane).room, len(lane.waiting) > 0
+            lane.pace.served(now - lease.since, now=now, slots=slots, waited=waited)
         count = max(0, self._roster.busy.get(id_, 0) - 1)
-        self._roster.busy[id_] = count
+        self._roster.set_busy(id_, count)
         if count == 0:
             self._roster.idle_since[id_] = now
             self._tell_busy(id_, 0)
         self.pump(lease.lane)
 
+    def look(self) -> None:
+        """Do what time has brought: who was cut off may be tried again."""
+        for key in self._health.look():
+            self.pump(key)
+
     def pump(self, key: LaneKey) -> None:
         """Give free slots to those who wait, in order."""
         lane = self.lane(key)
-        serving = self._roster.serving(key)
-        if not serving:
+        board = self._roster.board(key)
+        if not len(board):
             lane.ready_since = None
             return
         if lane.ready_since is None:
             lane.ready_since = self._clock()
         lane.problem = None
-        while lane.waiting:
-            ticket = lane.waiting[0]
-            chosen = routing.choose(self._roster.candidates(key), tried=ticket.tried)
-            if chosen is None:
-                return
-            lane.waiting.popleft()
-            if ticket.lease.done():
-                continue
-            count = self._roster.busy.get(chosen, 0) + 1
-            self._roster.busy[chosen] = count
-            if count == 1:
-                self._tell_busy(chosen, 1)
-            worker = self._roster.workers[chosen]
-            ticket.lease.set_result(Lease(worker, key, self._clock()))
+        while board.free and (found := self._next(lane, board)) is not None:
+            ticket, chosen = found
+            assert ticket.place is not None
+            lane.waiting.take(ticket.place)
+            if not ticket.lease.done():
+                ticket.lease.set_result(self._lease(ticket, chosen))
+        if len(lane.waiting):
+            try:
+                self._check_circuit(key)
+            except RbeeError as error:
+                _answer_all(lane, error.report)
 
     def waited_s(self, ticket: Ticket) -> float:
         """Time in line while a worker was ready: loading does not count."""
@@ -172,29 +201,118 @@ class Lanes:
         """Answer everybody in line with this error and remember it for those to come."""
         lane = self.lane(key)
         lane.problem = error.report
-        while lane.waiting:
-            ticket = lane.waiting.popleft()
-            if not ticket.lease.done():
-                ticket.lease.set_exception(RbeeError.from_report(error.report))
+        _answer_all(lane, error.report)
 
     def fail_all(self, error: RbeeError) -> None:
         """Answer everybody in every line; nothing is remembered."""
-        for key, lane in self._lanes.items():
-            self.fail(key, error)
-            lane.problem = None
+        for lane in self._lanes.values():
+            _answer_all(lane, error.report)
 
     def forget_problems(self) -> None:
         """Something changed: what could not be served may be tried again."""
         for lane in self._lanes.values():
             lane.problem = None
 
-    def _door(self, key: LaneKey, lane: Lane, loading_slots: int) -> admission.Door:
-        candidates = self._roster.candidates(key)
-        return admission.Door(
-            free_slots=sum(max(0, one.slots - one.busy) for one in candidates),
-            ready_slots=sum(one.slots for one in candidates),
+    def press(self, memory: pressure.Memory) -> bool:
+        """How short memory is decides how long lines may be; True: they were cut just now."""
+        before = self._bound
+        self._short = memory.short
+        self._bound = pressure.judge(before, memory, full=self._full_limit, now=self._clock())
+        return self._bound.limit < before.limit
+
+    def _next(self, lane: Lane, board: Board) -> tuple[Ticket, str] | None:
+        """Who gets the next free slot, and of which worker."""
+        for place in islice(lane.waiting, _LOOK_AHEAD):
+            ticket = place.item
+            saved = self._warmth.saved(ticket.claim.conversation)
+            chosen = board.choose(tried=ticket.tried, saved=saved)
+            if chosen is not None:
+                return ticket, chosen
+            if not ticket.tried:
+                return None
+        return None
+
+    def _lease(self, ticket: Ticket, chosen: str) -> Lease:
+        worker = self._roster.workers[chosen]
+        trial = self._health.let_through(worker)
+        count = self._roster.busy.get(chosen, 0) + 1
+        self._roster.set_busy(chosen, count)
+        if count == 1:
+            self._tell_busy(chosen, 1)
+        return Lease(worker, ticket.lane, self._clock(), ticket.claim, trial)
+
+    def _pass_door(self, key: LaneKey, lane: Lane, loading_slots: int, claim: Claim) -> None:
+        """Let a request in or raise why not; in a full line another key may have to make room."""
+        now = self._clock()
+        board = self._roster.board(key)
+        door = admission.Door(
+            free_slots=board.free,
+            ready_slots=board.slots,
             loading_slots=loading_slots,
             waiting=len(lane.waiting),
-            limit=self._queue_limit,
-            mean_service_s=lane.mean_service_s,
+            limit=self._bound.limit,
+            position=lane.waiting.next_position(claim.key_id, claim.priority),
+            held=lane.promises.held(self._bound.limit, now),
+            promised=lane.promises.is_due(claim.mark, now),
+            turn_s=self._turn_s(key, lane),
+            left_s=None if claim.deadline_at is None else claim.deadline_at - now,
         )
+        decision = admission.decide(door)
+        if isinstance(decision, admission.TooLate):
+            raise RbeeError(
+                "DEADLINE_UNREACHABLE",
+                model=key[0],
+                deadline_s=claim.deadline_s,
+                expected_s=round(decision.expected_s, 1),
+                retry_after_s=max(1, round(decision.expected_s)),
+            )
+        if isinstance(decision, admission.Full):
+            displaced = lane.waiting.displaced_by(claim.key_id)
+            if displaced is None:
+                raise self._full(key, lane, claim)
+            lane.waiting.remove(displaced)
+            ticket = displaced.item
+            if not ticket.lease.done():
+                ticket.lease.set_exception(self._full(key, lane, ticket.claim))
+        lane.promises.kept(claim.mark, now)
+
+    def _full(self, key: LaneKey, lane: Lane, claim: Claim) -> RbeeError:
+        turn_s = self._turn_s(key, lane) or admission.ASSUMED_SERVICE_S
+        limit = self._bound.limit
+        retry_after_s = lane.promises.refuse(
+            claim.mark,
+            turn_s,
+            measured=lane.pace.measured,
+            most=max(_PROMISES_MIN, _PROMISES_PER_PLACE * limit),
+            now=self._clock(),
+        )
+        because = f", for memory is short: {self._short}" if self._short else ""
+        return RbeeError(
+            "QUEUE_FULL",
+            model=key[0],
+            waiting=len(lane.waiting),
+            limit=limit,
+            because=because,
+            retry_after_s=retry_after_s,
+        )
+
+    def _check_circuit(self, key: LaneKey) -> None:
+        """Raises CIRCUIT_OPEN if all that serve are cut off and nothing else is to be hoped for."""
+        shut_for_s = self._health.shut_for_s(key)
+        if shut_for_s is not None:
+            workers = len(self._roster.board(key))
+            retry_after_s = max(1, round(shut_for_s + 0.5))
+            raise RbeeError(
+                "CIRCUIT_OPEN", model=key[0], workers=workers, retry_after_s=retry_after_s
+            )
+
+    def _turn_s(self, key: LaneKey, lane: Lane) -> float | None:
+        board = self._roster.board(key)
+        return lane.pace.turn_s(board.room, board.usable) if board.usable else None
+
+
+def _answer_all(lane: Lane, report: Report) -> None:
+    for place in list(lane.waiting):
+        lane.waiting.remove(place)
+        if not place.item.lease.done():
+            place.item.lease.set_exception(RbeeError.from_report(report))

@@ -25,10 +25,10 @@ from rbee.policy.access import is_loopback
 from rbee.queen.core import Core
 from rbee.queen.events import Events
 from rbee.queen.hive_process import HiveProcess
-from rbee.queen.hive_watch import keep_moving
 from rbee.queen.reload import Reload
 from rbee.queen.route_table import ROUTES
 from rbee.queen.routes import Router
+from rbee.queen.upkeep import tend
 from rbee.queen.wishes import Wishes
 from rbee.settings import KEEP_ALWAYS, Settings
 from rbee.version import VERSION
@@ -70,10 +70,13 @@ class Queen:
         self._core.url = f"http://{_in_url(settings.host)}:{port}"
         self._recall()
         await self._core.link.listen(home.control_socket)
-        keeping = asyncio.gather(
-            self._hive.keep(self._core.met),
-            keep_moving(self._core.link, lambda: self._hive.pid, settings.timing.hive_silence_s),
-            Reload(self._core, ConfigWatch(home, settings), self._note).keep(),
+        keeping = asyncio.create_task(self._hive.keep(self._core.met))
+        tending = asyncio.create_task(tend(self._core))
+        watching = asyncio.create_task(
+            self._core.link.watch(settings.timing.hive_ping_s, self._hive_hangs)
+        )
+        following = asyncio.create_task(
+            Reload(self._core, ConfigWatch(home, settings), self._note).keep()
         )
         await self._server.listen_unix(home.admin_socket)
         self._announce()
@@ -84,7 +87,10 @@ class Queen:
             await self._stop.wait()
             await self._drain()
         finally:
+            watching.cancel()
+            following.cancel()
             keeping.cancel()
+            tending.cancel()
             await self._hive.end(self._settings.timing.term_s)
             await self._close()
 
@@ -152,6 +158,10 @@ class Queen:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(one, self.shut_down)
+
+    def _hive_hangs(self) -> None:
+        self._log.warning("the hive hangs and is ended", pid=self._hive.pid)
+        self._hive.kill_hung()
 
     def _http_fault(self, error: BaseException) -> None:
         self._log.error("http", exc_info=error)

@@ -60,9 +60,21 @@ class _Collector:
         )
         for one in core.roster.workers.values():
             degraded.add_metric([one.id], 1 if one.degraded else 0)
+        breakers = GaugeMetricFamily(
+            "rbee_worker_breaker", "1: in this state", labels=["worker", "model", "state"]
+        )
+        share = GaugeMetricFamily(
+            "rbee_worker_share", "Share of its slots that a worker may use", labels=["worker"]
+        )
+        for one in core.roster.workers.values():
+            health = core.health.view(one)
+            breakers.add_metric([one.id, one.model, health["breaker"]], 1)
+            share.add_metric([one.id], health["share"])
+        places = GaugeMetricFamily("rbee_queue_places", "Requests that may wait for one model")
+        places.add_metric([], core.lanes.queue_limit)
         connects = CounterMetricFamily("rbee_upstream_connects", "Connections made to workers")
         connects.add_metric([], core.client.connects)
         hive = GaugeMetricFamily("rbee_hive_connected", "1: this machine's agent is there")
         hive.add_metric([], 1 if core.roster.hive_connected else 0)
         yield from (requests, seconds, tokens, faults, running, waiting, slots, busy)
-        yield from (degraded, connects, hive)
+        yield from (degraded, breakers, share, places, connects, hive)

@@ -18,6 +18,7 @@ from rbee.wire import sse
 from rbee.wire.assembly import Assembly
 from rbee.wire.llama_server import Chunk, PromptProgress, decode_chunk, stream_error
 from rbee.wire.problem import encode
+from rbee.wire.unreadable import UNREADABLE
 
 
 class Relay(Protocol):
@@ -72,7 +73,7 @@ class ChatRelay:
             return
         try:
             chunk = decode_chunk(event.data)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             self.problem = RbeeError(
                 "WORKER_LOST",
                 model=self._model,

@@ -34,6 +34,9 @@ class Reload:
                     self.apply(before, self._watch.now)
             except RbeeError as error:
                 self._told(error)
+            except Exception as mistake:
+                # A mistake of ours about this file must not keep the next one from being read.
+                self._note("rbee.toml is applied in part", error=mistake)
 
     def apply(self, before: Settings, now: Settings) -> None:
         """From now on these hold; wishes that they make another are said anew."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rbee.errors import RbeeError
+from rbee.models import names
 from rbee.settings import AUTO_CTX, AUTO_PARALLEL, ModelSettings, Settings
 from rbee.wire.control import ModelView, ModelWish
 
@@ -68,6 +69,7 @@ class ServedModels:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._sources = _sources(settings)
         self.overrides: dict[str, ModelSettings] = {}
         """What `rbee serve` said, by public name; it wins over the TOML."""
 
@@ -76,13 +78,14 @@ class ServedModels:
         by_ref = {name: view for view in stored for name in (view.name, view.ref)}
         shown: set[str] = set()
         for block in self._settings.models.values():
-            source = block.source[0] if block.source else block.name
-            pins = dict(_split_pin(one) for one in block.source)
-            view = next((by_ref[one] for one in (*pins, block.name) if one in by_ref), None)
+            sources = self._sources[block.name] or ((block.name, ""),)
+            refs = [ref for ref, _ in sources]
+            view = next((by_ref[one] for one in (*refs, block.name) if one in by_ref), None)
             how = self.overrides.get(block.name, block)
-            shown |= {block.name, view.ref if view else source}
-            pin = next(filter(None, pins.values()), "")
-            yield Served(block.name, view.ref if view else source, how, view, pin)
+            ref = view.ref if view else (*block.source, block.name)[0]
+            shown |= {block.name, ref}
+            pin = next((digest for _, digest in sources if digest), "")
+            yield Served(block.name, ref, how, view, pin)
         for view in stored:
             if view.name in shown or (view.ref in shown and view.name not in self.overrides):
                 continue
@@ -92,6 +95,7 @@ class ServedModels:
     def follow(self, settings: Settings) -> None:
         """Other settings hold now. What `rbee serve` said of a model is older than a new block."""
         before, self._settings = self._settings, settings
+        self._sources = _sources(settings)
         for name in tuple(self.overrides):
             if before.models.get(name) != settings.models.get(name):
                 del self.overrides[name]
@@ -149,6 +153,24 @@ def _split_pin(name: str) -> tuple[str, str]:
     """`NAME@sha256:HEX` → the name and `sha256:HEX`; without a pin the second is empty."""
     plain, at, digits = name.partition("@sha256:")
     return plain, f"sha256:{digits}" if at else ""
+
+
+def _sources(settings: Settings) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Of each block: what the store knows its sources by, and what they are pinned to."""
+    return {
+        block.name: tuple(_as_stored(source) for source in block.source)
+        for block in settings.models.values()
+    }
+
+
+def _as_stored(source: str) -> tuple[str, str]:
+    """A source of the TOML as a stored model names it, and the digest that it asks for."""
+    try:
+        name = names.parse(source)
+    except RbeeError:
+        # What is wrong with it is told by whoever fetches it.
+        return _split_pin(source)
+    return names.unpinned(name).ref, name.digest
 
 
 def listing(served: Served) -> Iterator[dict[str, Any]]:

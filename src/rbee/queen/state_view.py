@@ -25,7 +25,7 @@ def ps(core: Core, pid: int) -> dict[str, Any]:
         else [{"id": hive.hive, "pid": hive.pid, "state": _state(core)}],
         "workers": [_worker(core, worker) for worker in core.roster.workers.values()],
         "queues": {
-            name: {"waiting": waiting.get(name, 0), "limit": limit}
+            name: _queue(core, name, waiting.get(name, 0), limit)
             for name in sorted({*loaded, *known, *waiting})
         },
         "models_unloaded": [name for name in known if name not in loaded],
@@ -68,6 +68,13 @@ def _state(core: Core) -> str:
     return "connected" if core.roster.hive_connected else "lost"
 
 
+def _queue(core: Core, model: str, waiting: int, limit: int) -> dict[str, Any]:
+    """A waiting line, and how long one more request would wait in it; None: not measured yet."""
+    wait_s = core.lanes.expected_wait_s((model, "chat"), waiting + 1)
+    shown = None if wait_s is None else round(wait_s if waiting else 0.0, 1)
+    return {"waiting": waiting, "limit": limit, "expected_wait_s": shown}
+
+
 def _worker(core: Core, worker: WorkerView) -> dict[str, Any]:
     busy = core.roster.busy.get(worker.id, 0)
     return {
@@ -96,6 +103,7 @@ def _worker(core: Core, worker: WorkerView) -> dict[str, Any]:
         "problem_message": None if worker.problem is None else worker.problem.message,
         "retry_in_s": worker.retry_in_s,
         "waits_for": list(worker.waits_for),
+        "health": core.health.view(worker),
     }
 
 

@@ -10,6 +10,7 @@ from rbee.edge.private_file import write_private
 from rbee.queen.roster import LaneKey
 from rbee.settings import KEEP_ALWAYS
 from rbee.wire.control import ModelWish
+from rbee.wire.unreadable import UNREADABLE
 
 
 class Wishes:
@@ -26,7 +27,7 @@ class Wishes:
         """Read what an earlier life wished; a file that cannot be read counts as no wish."""
         try:
             found = msgspec.json.decode(self._path.read_bytes(), type=list[ModelWish])
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *UNREADABLE):
             return
         self._lasting = {(wish.name, wish.mode): wish for wish in found}
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from rbee.errors import RbeeError
+from rbee.wire.unreadable import UNREADABLE
 
 
 class PromptProgress(msgspec.Struct, frozen=True):
@@ -54,11 +55,13 @@ def decode_chunk(data: bytes) -> Chunk:
 
 _BLAMES_THE_REQUEST = re.compile(
     r"failed to parse (messages|tools|tool|input|grammar|json)|input is not supported"
-    r"|unsupported content|invalid content|json\.exception|expected '\w+' to be",
+    r"|unsupported|unknown (?!error)|invalid (?!input batch)|json\.exception|expected '\w+' to be"
+    r"|is too large to process|_M_range_check|must be|is required",
     re.IGNORECASE,
 )
-"""What the engine says with status 500 when it could not read the request: its chat parser throws
-plain runtime errors (llama.cpp b11549, common/chat.cpp and tools/server/server-common.cpp)."""
+"""What the engine says with status 500 when it could not read the request: its parsers throw plain
+runtime errors (llama.cpp b11549, common/chat.cpp and tools/server/server-common.cpp), and what is
+too long for an embedding or is no token id ends in one too."""
 
 
 def refusal(status: int, body: bytes, *, model: str, path: str) -> RbeeError:
@@ -97,7 +100,7 @@ def without_path(props: bytes) -> bytes:
     """The answer of `/props` without the path of the model's file."""
     try:
         value = msgspec.json.decode(props)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return b"{}"
     if isinstance(value, dict):
         value.pop("model_path", None)
@@ -107,7 +110,7 @@ def without_path(props: bytes) -> bytes:
 def _error_object(body: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return {}
     error = value.get("error") if isinstance(value, dict) else None
     if isinstance(error, str):

@@ -13,8 +13,14 @@ from typing import Any
 import msgspec
 
 from rbee.errors import RbeeError
+from rbee.wire.unreadable import UNREADABLE
 
 DEADLINE_CAP_S = 3600.0
+
+_WINDOWS = ("repeat_last_n", "dry_penalty_last_n")
+_MOST_WINDOW = 1 << 20
+"""The engine sets aside 4 bytes for each token that a penalty may look back on, as many as it is
+told: 2^31 - 1 of them took it 8 GiB and 24 s. More than a context holds mean the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +39,10 @@ def parse_object(body: bytes, *, nesting: int) -> dict[str, Any]:
     """The JSON object in a body. Raises INVALID_REQUEST saying what is wrong and where."""
     try:
         value = msgspec.json.decode(body)
-    except msgspec.DecodeError as exc:
-        raise RbeeError("INVALID_REQUEST", problem=f"The body is not JSON: {exc}") from exc
     except RecursionError as exc:
         raise _too_deep(nesting) from exc
+    except UNREADABLE as exc:
+        raise RbeeError("INVALID_REQUEST", problem=f"The body is not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise RbeeError("INVALID_REQUEST", problem="The body must be a JSON object")
     if body.count(b"[") + body.count(b"{") > nesting and _deeper_than(value, nesting):
@@ -70,6 +76,9 @@ def parse_ask(
             param=found[0][0],
             problems=[{"param": name, "problem": what} for name, what in found],
         )
+    for name in _WINDOWS:
+        if isinstance(value.get(name), int) and value[name] > _MOST_WINDOW:
+            value[name] = _MOST_WINDOW
     return Ask(
         model=str(model),
         stream=bool(stream),

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from rbee.wire.control import Device, EngineView
+from rbee.wire.unreadable import UNREADABLE
 from rbee.worker.engine_command import rbee_device
 
 ASK_S = 10.0
@@ -79,7 +80,7 @@ def ask_about(engine_path: str) -> EngineView:
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=2 * ASK_S, check=False
         )
         return msgspec.json.decode(done.stdout, type=EngineView)
-    except (OSError, subprocess.TimeoutExpired, msgspec.DecodeError) as exc:
+    except (OSError, subprocess.TimeoutExpired, *UNREADABLE) as exc:
         return EngineView(
             kind=kind, build="", path=engine_path, problem=f"it did not answer: {exc}"
         )

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from rbee.wire.unreadable import UNREADABLE
+
 
 class FlagError(Exception):
     """A flag or a value that the engine does not take; says which."""
@@ -273,7 +275,7 @@ def _set_template_file(params: Any, value: str) -> None:
 def _set_template_arguments(params: Any, value: str) -> None:
     try:
         named = msgspec.json.decode(value, type=dict[str, Any])
-    except msgspec.DecodeError as exc:
+    except UNREADABLE as exc:
         raise FlagError(f"invalid argument: --chat-template-kwargs {value}") from exc
     params.default_template_kwargs = {
         name: msgspec.json.encode(argument).decode() for name, argument in named.items()

@@ -6,6 +6,8 @@ import asyncio
 
 import msgspec
 
+from rbee.wire.unreadable import UNREADABLE
+
 ANSWER_S = 2.0
 """An engine in a long prefill batch answers late (≤ 0.5 s by its batch size), never this late."""
 
@@ -32,7 +34,7 @@ async def is_idle(port: int, key: str) -> bool:
         return True
     try:
         return not any(slot.is_processing for slot in _slots.decode(body))
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return True
 
 

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from rbee.edge.lines import LineChannel, dial_lines
 from rbee.wire import lifeline
+from rbee.wire.unreadable import UNREADABLE
 
 REDIAL_S = 0.2
 _CONNECT_S = 1.0
@@ -100,6 +99,6 @@ class Lifeline:
     def _hear(self, line: bytes) -> None:
         try:
             lifeline.decode_to_worker(line)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return
         self._on_stop()

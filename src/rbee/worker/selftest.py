@@ -17,6 +17,7 @@ import msgspec
 from rbee.policy import selftest
 from rbee.policy.selftest import Answer
 from rbee.wire.lifeline import SelfTest, WorkerSpec
+from rbee.wire.unreadable import UNREADABLE
 from rbee.worker import engine_command, engine_http
 
 _CPU_MODEL = "model name"
@@ -82,7 +83,7 @@ async def _answer(spec: WorkerSpec, port: int, key: str) -> Answer:
         return selftest.of_refusal(f"the engine answered {status}")
     try:
         return _vector(body) if spec.mode == "embedding" else _tokens(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return selftest.of_refusal("the engine answered nothing that can be read")
 
 

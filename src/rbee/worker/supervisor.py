@@ -13,13 +13,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from rbee.errors import RbeeError
 from rbee.policy import crashes
 from rbee.version import VERSION
 from rbee.wire import lifeline, problem
 from rbee.wire.lifeline import WorkerSpec, decode_spec
+from rbee.wire.unreadable import UNREADABLE
 from rbee.worker import describe, engine_http, selftest
 from rbee.worker.engine_command import KEY_VARIABLE, engine_command, rbee_device
 from rbee.worker.engine_log import EngineLog
@@ -49,7 +48,7 @@ def run(spec_path: Path) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         spec = decode_spec(spec_path.read_bytes())
-    except (OSError, msgspec.DecodeError) as exc:
+    except (OSError, *UNREADABLE) as exc:
         print(f"rbee worker: its spec cannot be read: {exc}", file=sys.stderr)
         return 2
     returncode = asyncio.run(Supervisor(spec, str(spec_path)).run())

@@ -67,6 +67,15 @@ def large(target: Path, size_bytes: int) -> Path:
     return target
 
 
+def stamped(path: Path, number: int) -> Path:
+    """Other bytes in each MiB, those of that number: a part that lands in a wrong place shows."""
+    with path.open("r+b") as file:
+        for at in range(1 << 19, path.stat().st_size, 1 << 20):
+            file.seek(at)
+            file.write(at.to_bytes(8, "little") + number.to_bytes(8, "little"))
+    return path
+
+
 def marked(path: Path, number: int) -> None:
     """Another model: one byte among the last weights is that number."""
     with path.open("r+b") as file:

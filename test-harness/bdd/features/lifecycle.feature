@@ -37,6 +37,15 @@ Feature: Up, down, and up again
     And nothing of rbee is left
 
   @own
+  Scenario: rbee itself hangs, and down ends it
+    Given the setting RBEE_TERM_S is 0.5
+    And rbee serves the model tiny
+    When the queen gets SIGSTOP
+    And I run rbee down
+    Then it exits with 0
+    And nothing of rbee is left
+
+  @own
   Scenario: Everything is killed at once, and what was wished comes back
     Given rbee serves the model tiny
     When everything of rbee is killed at once

@@ -67,7 +67,7 @@ Feature: Memory is shared out, and runs out for one worker at a time
     Given the worker is noted
     When I run rbee serve two
     Then it exits with 1
-    And it says MEMORY_SHORT
+    And it says MODEL_TOO_LARGE
     And it says tiny stays loaded
     And the worker is the same
     When I run rbee stop tiny

@@ -101,7 +101,7 @@ Feature: Models that cannot be served
     Given the model tiny is stored
     When I run rbee serve tiny --ctx 16000000 --parallel 1 --wait
     Then it exits with 1
-    And it says MEMORY_SHORT
+    And it says MODEL_TOO_LARGE
     And it says 343
 
   @own

@@ -45,6 +45,16 @@ Feature: Workers that die, and come back
     And the event log names HIVE_LOST
 
   @own
+  Scenario: The hive hangs, and is back with the same workers
+    Given the setting RBEE_HIVE_PING_S is 0.2
+    And rbee serves the model tiny
+    And a stream is running
+    When the hive gets SIGSTOP
+    Then the hive is back within 5 s with the same workers
+    And the stream ends with its finish
+    And the event log names HIVE_LOST
+
+  @own
   Scenario: An idle model is unloaded, and loaded again when asked for
     Given the setting RBEE_DEFAULTS_KEEP_ALIVE is 1s
     And the model tiny is stored
@@ -157,7 +167,7 @@ Feature: Workers that die, and come back
 
   @own
   Scenario: The hive is frozen
-    Given the setting RBEE_HIVE_SILENCE_S is 2
+    Given the setting RBEE_HIVE_PING_S is 0.4
     And rbee serves the model tiny
     And the worker is noted
     And a stream is running

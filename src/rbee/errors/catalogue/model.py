@@ -21,8 +21,8 @@ ROWS = (
         exit=2,
         retry=Retry.NEVER,
         says="{model} is not a model name: {problem}.",
-        do="Names look like smollm2:135m, pypi:DIST==VERSION:PATH, file:///PATH, or a path to a "
-        ".gguf file.",
+        do="Names look like smollm2:135m, hf:ORG/REPO:Q4_K_M, ollama:NAME:TAG, https://HOST/FILE, "
+        "pypi:DIST==VERSION:PATH, file:///PATH, or a path to a .gguf file.",
         means="Nothing was loaded.",
         facts=("model", "problem"),
     ),
@@ -135,8 +135,8 @@ ROWS = (
         exit=1,
         retry=Retry.NEVER,
         says="{source} does not give {model} to us: {problem}.",
-        do="Accept the model's terms at its source and set the key for it (for hf: HF_TOKEN), "
-        "then: rbee models pull {model}",
+        do="Accept the model's terms at its source and give your key (for hf: hf auth login, or "
+        "HF_TOKEN set before rbee up), then: rbee models pull {model}",
         means="Nothing was stored.",
         facts=("model", "source", "problem"),
     ),

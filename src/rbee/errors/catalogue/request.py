@@ -152,10 +152,10 @@ ROWS = (
         status=503,
         exit=1,
         retry=Retry.LATER,
-        says="{model} has {waiting} requests waiting, and its limit is {limit}.",
+        says="{model} has {waiting} requests waiting, and its limit is {limit}{because}.",
         do="Try again in {retry_after_s} s, or: rbee serve {model} --replicas 2",
-        means="Nothing was started.",
-        facts=("model", "waiting", "limit", "retry_after_s"),
+        means="Nothing was generated. A place is held for the same request at that time.",
+        facts=("model", "waiting", "limit", "because", "retry_after_s"),
     ),
     Row(
         code="QUEUE_TIMEOUT",
@@ -207,6 +207,18 @@ ROWS = (
         do="Allow more time (timeout_s), or ask for fewer tokens.",
         means="The text so far is what you have received.",
         facts=("deadline_s", "phase"),
+    ),
+    Row(
+        code="DEADLINE_UNREACHABLE",
+        status=504,
+        exit=124,
+        retry=Retry.LATER,
+        says="A slot of {model} would be free in about {expected_s} s, and the request allowed "
+        "{deadline_s} s.",
+        do="Allow more time (timeout_s), try again in {retry_after_s} s, or: "
+        "rbee serve {model} --replicas 2",
+        means="It was refused at once: nothing was generated.",
+        facts=("model", "expected_s", "deadline_s", "retry_after_s"),
     ),
     Row(
         code="SHUTTING_DOWN",

@@ -70,7 +70,7 @@ ROWS = (
         optional=("signal", "returncode", "line"),
     ),
     Row(
-        code="MEMORY_SHORT",
+        code="MODEL_TOO_LARGE",
         status=507,
         exit=1,
         retry=Retry.LATER,
@@ -110,6 +110,27 @@ ROWS = (
         do="Mend the cause, then: rbee serve {model}",
         means="Other models are not touched.",
         facts=("model", "crashes", "window_s", "cause"),
+    ),
+    Row(
+        code="CIRCUIT_OPEN",
+        status=503,
+        exit=1,
+        retry=Retry.LATER,
+        says="All workers of {model} that serve ({workers}) failed too often and get no requests "
+        "for a while.",
+        do="Try again in {retry_after_s} s; look at why they fail: rbee events, rbee workers logs",
+        means="Nothing was generated. One request will try whether they are well again.",
+        facts=("model", "workers", "retry_after_s"),
+    ),
+    Row(
+        code="WORKER_SLOW",
+        status=503,
+        exit=1,
+        retry=Retry.LATER,
+        says="{worker} is more than three times slower than the other workers of {model}.",
+        do="Look at what else its machine does: rbee ps, rbee workers logs {worker}",
+        means="It gets a quarter of its share, then nothing for a while; the others serve.",
+        facts=("model", "worker"),
     ),
     Row(
         code="WORKER_NOT_FOUND",
@@ -182,6 +203,16 @@ ROWS = (
         do="rbee ps   shows what is loaded; rbee doctor   looks at the rest.",
         means="What runs goes on; new work may be refused.",
         facts=("what", "left", "least"),
+    ),
+    Row(
+        code="MEMORY_SHORT",
+        status=503,
+        exit=1,
+        retry=Retry.LATER,
+        says="Memory is short on this machine: {problem}.",
+        do="Unload what is idle (rbee stop MODEL), or close other programs.",
+        means="Fewer requests may wait for now; those that run go on.",
+        facts=("problem",),
     ),
     Row(
         code="HIVE_LOST",

@@ -105,7 +105,8 @@ def _check(arguments: Sequence[str]) -> int:
         put({"ok": True, "set": dict(config.origins), "unknown": list(config.unknown_variables)})
         return 0
     where = str(home.config) if home.config.exists() else "no rbee.toml; the defaults"
-    screen.mark("done", f"{where}: {len(config.origins)} values set")
+    count = len(config.origins)
+    screen.mark("done", f"{where}: {count} {'value' if count == 1 else 'values'} set")
     for variable in config.unknown_variables:
         near = difflib.get_close_matches(variable, VARIABLES, n=1)
         hint = f" (nearest: {near[0]})" if near else ""

@@ -79,7 +79,9 @@ def _config(home: Home) -> tuple[Settings, Finding]:
         return config.settings, Finding(
             "other", "config", f"{names} set nothing", "rbee config check"
         )
-    return config.settings, Finding("done", "config", f"{len(config.origins)} values set")
+    said = ", ".join(sorted(config.origins))
+    says = f"read; set: {said}" if said else "nothing set, the defaults hold"
+    return config.settings, Finding("done", "config", says)
 
 
 def _rbee(status: Mapping[str, Any] | None) -> Iterator[Finding]:
@@ -111,12 +113,11 @@ def _leftovers(home: Home, status: Mapping[str, Any] | None) -> Iterator[Finding
         held = human_bytes(sum(one.memory_bytes for one in strays))
         says = f"{what}: nobody looks after them; {held} held"
         yield Finding("failed", "leftover", says, "rbee doctor --fix", processes=tuple(strays))
-    if status is None and not processes:
-        paths = tuple(leavings(home))
-        if paths:
-            names = ", ".join(_short(path, home) for path in paths)
-            yield Finding("failed", "leftover", f"files: {names}", "rbee doctor --fix", paths=paths)
-    if not strays and (status is not None or not processes):
+    paths = () if status is not None or processes else tuple(leavings(home))
+    if paths:
+        names = ", ".join(_short(path, home) for path in paths)
+        yield Finding("failed", "leftover", f"files: {names}", "rbee doctor --fix", paths=paths)
+    if not strays and not paths:
         yield Finding("done", "leftover", "no process, socket or file without an owner")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rbee.errors import human_bytes
 from rbee.keeper.connection import checked
 from rbee.keeper.parsing import Parser
-from rbee.keeper.render import Screen, duration, put, table
+from rbee.keeper.render import Marks, Screen, duration, put, table
 
 _HEAD = (
     *("MODEL", "WORKER", "RUNS ON", "STATE", "BUSY", "WAIT", "TOK/S", "CTX", "MEMORY", "UNLOADS"),
@@ -45,7 +45,7 @@ def worker_row(worker: Mapping[str, Any], queues: Mapping[str, Any]) -> list[str
         str(worker["device"] or "–"),
         _state(worker),
         f"{worker['busy']}/{worker['slots']}" if worker["slots"] else "–",
-        str(queues.get(worker["model"], {}).get("waiting", 0)),
+        _waiting(queues.get(worker["model"], {})),
         f"{rate:.0f}" if rate and rate >= 1 else "–",
         str(worker.get("context_tokens") or "–"),
         human_bytes(int(memory)) if memory else "–",
@@ -53,8 +53,17 @@ def worker_row(worker: Mapping[str, Any], queues: Mapping[str, Any]) -> list[str
     ]
 
 
+def _waiting(queue: Mapping[str, Any]) -> str:
+    """How many wait, and how long one more would."""
+    count, wait_s = queue.get("waiting", 0), queue.get("expected_wait_s")
+    return f"{count}, {duration(wait_s)}" if count and wait_s else str(count)
+
+
 def _state(worker: Mapping[str, Any]) -> str:
     state = str(worker["state"]).lower().replace("_", " ")
+    health = worker.get("health") or {}
+    if health.get("breaker", "closed") != "closed":
+        return f"{state}, cut off"
     share = worker.get("progress")
     if state == "loading" and share:
         return f"loading {float(share) * 100:.0f} %"
@@ -70,6 +79,22 @@ def _unloads(worker: Mapping[str, Any]) -> str:
     return f"in {duration(float(left_s))}"
 
 
+def _ill(worker: Mapping[str, Any], mark: Marks) -> list[str]:
+    """A worker that gets less than its share, and why."""
+    health = worker.get("health") or {}
+    name = f"{worker['model']} ({worker['id']})"
+    lines = []
+    if health.get("breaker", "closed") != "closed":
+        left_s = health.get("retry_in_s")
+        again = f"tried again in {duration(left_s)}" if left_s else "tried again with one request"
+        lines.append(f"{mark.failed} {name} failed too often; {again} {mark.then} rbee events")
+    slow = health.get("slow")
+    if slow:
+        times = f"{duration(slow['own_s'])} against {duration(slow['peers_s'])} of its peers"
+        lines.append(f"{mark.other} {name} is slow, {slow['what']} {times}; it gets less work")
+    return lines
+
+
 def remarks(found: Mapping[str, Any], screen: Screen) -> list[str]:
     """What works, but not as asked; and the sum."""
     lines = [""]
@@ -77,6 +102,7 @@ def remarks(found: Mapping[str, Any], screen: Screen) -> list[str]:
     for one in found["workers"]:
         if one["degraded"]:
             lines.append(f"{mark.other} {one['model']} ({one['id']}): {one['degraded']}")
+        lines += _ill(one, mark)
         if one.get("problem"):
             told = one.get("problem_message") or one["problem"]
             retry_s = one.get("retry_in_s")

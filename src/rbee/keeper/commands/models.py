@@ -88,7 +88,7 @@ def _pull(arguments: Sequence[str]) -> int:
     try:
         view = fetch(asker.connection, asked.model, screen)
     except KeyboardInterrupt:
-        screen.mark("happening", "stopped; the same command begins again")
+        screen.mark("happening", "stopped; the same command goes on from here")
         return INTERRUPTED
     if asked.json:
         put({"done": view})

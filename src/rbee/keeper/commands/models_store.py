@@ -17,6 +17,9 @@ from rbee.keeper.parsing import Parser, size_flag
 from rbee.keeper.render import Screen, day, put
 from rbee.wire.units import write_size
 
+_SOURCES_WITHIN_S = 300.0
+"""Every source is asked, and each may take its time."""
+
 
 def verify(arguments: Sequence[str]) -> int:
     """Reads stored models again; the exit code is that of the worst of them."""
@@ -106,7 +109,7 @@ def _tell_imported(one: Mapping[str, Any], screen: Screen) -> None:
 
 def tell_outdated(connection: Connection, *, json: bool) -> int:
     """`models list --outdated`: what the sources have in another version now."""
-    found = connection.get("/rbee/models/outdated")["models"]
+    found = connection.get("/rbee/models/outdated", within_s=_SOURCES_WITHIN_S)["models"]
     if json:
         for one in found:
             put(one)

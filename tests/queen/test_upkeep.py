@@ -1,0 +1,64 @@
+"""What the queen does though nobody asks."""
+
+import asyncio
+import json
+
+import pytest
+
+from rbee.queen.upkeep import tend
+from rbee.settings import Timing
+from tests.edge.test_memory import INFO, PSI, written
+from tests.queen.stage import Engine, say, stage
+
+
+async def until(check):
+    async with asyncio.timeout(10):
+        while not check():
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("psi", "info"),
+    [(PSI, None), (None, INFO.replace("1228800", "1000000"))],
+    ids=["PSI", "no PSI"],
+)
+def test_short_memory_halves_the_lines_and_is_told(tmp_path, psi, info):
+    """The kernel's word cuts the limit, with the event MEMORY_SHORT; `ps` and metrics show it."""
+    proc = written(tmp_path / "proc", psi, info) if (tmp_path / "proc").mkdir() is None else None
+
+    async def run():
+        async with stage(tmp_path) as here:
+            tending = asyncio.create_task(tend(here.core, proc))
+            await until(lambda: here.core.lanes.queue_limit == 50)
+            tending.cancel()
+            (event,) = here.core.events.recent(code="MEMORY_SHORT")
+            shown = (await here.client.get("/rbee/ps")).json()["queues"]["tiny"]
+            metrics = (await here.client.get("/metrics")).text
+
+            assert event.outcome == "ok" and "memory is short" in event.what
+            assert shown["limit"] == 50 and "rbee_queue_places 50.0" in metrics
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_was_cut_off_is_tried_again_without_a_newcomer(tmp_path):
+    """Who waits for it is let through when its time is over: nobody has to come for that."""
+    timing = Timing(breaker_open_local_s=0.3)
+
+    async def run():
+        async with (
+            stage(tmp_path, timing=timing) as here,
+            Engine(say(then_close=True)).running() as engine,
+        ):
+            here.worker(engine, slots=1)
+            for _ in range(5):
+                await here.chat()
+                if here.core.health.view(here.core.roster.workers["w1"])["breaker"] == "open":
+                    break
+            tending = asyncio.create_task(tend(here.core, tmp_path))
+            worker = here.core.roster.workers["w1"]
+            await until(lambda: here.core.health.view(worker)["breaker"] == "half_open")
+            tending.cancel()
+            assert json.loads((await here.client.get("/rbee/ps")).content)["workers"][0]["health"]
+
+    asyncio.run(run())
