@@ -26,6 +26,8 @@ class NoMachine:
         self.lifeline = folder / "hive.sock"
         self.refusal: RbeeError | None = None
         self.prepared = 0
+        self.pause_s = 0.0
+        """For the next unasked start, because of others."""
         self.verdict = asyncio.Event()
         self.verdict.set()
         self.judging: list[bool] = []
@@ -56,7 +58,7 @@ class NoMachine:
         return
 
     def restart_pause_s(self) -> float:
-        return 0.0
+        return self.pause_s
 
     async def judge(self, *_: object) -> RbeeError | None:
         """As long as the test lets it: a file may have to be hashed."""
