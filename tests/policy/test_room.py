@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rbee.policy.memory import Need
 from rbee.policy.room import (
     PATIENCE_S,
+    REST_S,
     STAY_S,
     Budget,
     Load,
@@ -55,8 +56,10 @@ def test_what_was_swapped_in_stays_until_it_has_served() -> None:
     fresh = _idle("a", answers=0, up_s=STAY_S / 2, idle_s=STAY_S / 2)
     one = Budget(0, fixed_bytes=150)
     assert decide("b", NEED, [fresh], one, waited_s=0.0) == Wait(("a",))
-    served = replace(fresh, answers=1)
-    assert decide("b", NEED, [served], one, waited_s=0.0) == Unload(("a",))
+    served = replace(fresh, answers=1, idle_s=REST_S / 2)
+    assert decide("b", NEED, [served], one, waited_s=0.0) == Wait(("a",))
+    rested = replace(served, idle_s=REST_S)
+    assert decide("b", NEED, [rested], one, waited_s=0.0) == Unload(("a",))
     old = replace(fresh, up_s=STAY_S)
     assert decide("b", NEED, [old], one, waited_s=0.0) == Unload(("a",))
 
@@ -129,7 +132,7 @@ def test_nobody_who_may_stay_is_sent_away(tenants: list[Tenant], needed: Need, f
     if isinstance(found, Unload):
         gone = [by_id[one] for one in found.ids]
         assert all(one.ready and not one.busy and not one.lasting for one in gone)
-        assert all(one.answers or one.up_s >= STAY_S for one in gone)
+        assert all(one.up_s >= STAY_S or (one.answers and one.idle_s >= REST_S) for one in gone)
         stay = [one for one in tenants if one not in gone[:-1] and not one.leaving]
         assert needed.all_bytes > free_bytes(stay, budget)
     if isinstance(found, Load):

@@ -1,9 +1,9 @@
 """Making room for a model: load it, have idle ones unloaded first, wait for somebody, or refuse.
 
 Only what was loaded on demand is unloaded, and only while nobody is served by it; the one that was
-used least recently goes first. What was swapped in stays until it has served those it was loaded
-for, at least `STAY_S`: so two models that are asked for in turn do not throw one another out
-before anybody was answered. One that never falls idle may not keep others out for ever: after
+used least recently goes first. What was swapped in stays for `STAY_S`, or until it has served those
+it was loaded for and has rested for `REST_S`: so models that are asked for in turn do not throw one
+another out. One that never falls idle may not keep others out for ever: after
 `PATIENCE_S` it gets no new work, finishes what it does, and goes.
 """
 
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from rbee.policy.memory import Need
 
 STAY_S = 10.0
+REST_S = 1.0
+"""Whoever asks for one answer after the other asks again sooner than that."""
 PATIENCE_S = 30.0
 
 
@@ -145,7 +147,7 @@ def _chosen(
 
 
 def _may_go(one: Tenant) -> bool:
-    settled = one.answers > 0 or one.up_s >= STAY_S
+    settled = one.up_s >= STAY_S or (one.answers > 0 and one.idle_s >= REST_S)
     return one.ready and not one.busy and not one.lasting and settled
 
 

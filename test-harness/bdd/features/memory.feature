@@ -47,7 +47,7 @@ Feature: Memory is shared out, and runs out for one worker at a time
     And the models one, two, three are stored, which differ
     When clients ask one, two, three at the same time, 8 times each
     Then every answer was 200
-    And fewer than 16 loads were needed
+    And fewer than 10 loads were needed
 
   @own
   Scenario: A model that serves is not unloaded for another
@@ -86,6 +86,6 @@ Feature: Memory is shared out, and runs out for one worker at a time
   @own
   Scenario: Open files run low
     Given rbee is up
-    When the hive may open 20 files
+    When the hive may open 2 files more
     Then the event log names RESOURCES_LOW
     And the event log names open files

@@ -76,8 +76,8 @@ ROWS = (
         retry=Retry.LATER,
         says="{model} needs {needed_bytes:bytes} of memory and can have {free_bytes:bytes}; "
         "{holders}.",
-        do="rbee serve {model} --ctx 1024 --parallel 1   needs less; or rbee stop MODEL; or, if you "
-        "know better: RBEE_MEMORY=64GB rbee up",
+        do="rbee serve {model} --ctx 1024 --parallel 1   needs less; or rbee stop MODEL; or, if "
+        "you know better: RBEE_MEMORY=64GB rbee up",
         means="It was not loaded; what runs was not touched.",
         facts=("model", "needed_bytes", "free_bytes", "holders"),
     ),
