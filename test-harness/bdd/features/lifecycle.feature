@@ -196,8 +196,7 @@ Feature: Up, down, and up again
   Scenario: A second signal acts at once
     Given rbee serves the model tiny
     And a stream is running
-    When the queen gets SIGTERM
-    And the queen gets SIGTERM
+    When the queen gets SIGTERM twice
     Then the stream is over within 3 s
     And the stream ends with its finish or with SHUTTING_DOWN
     And nothing of rbee is left

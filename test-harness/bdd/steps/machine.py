@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 
+import httpx
 import psutil
 import pytest
 from pytest_bdd import given, parsers, then, when
@@ -115,6 +116,23 @@ def stopped_in_load(world, name):
     found.send_signal(SIGNALS[name])
     world.seen["group"] = os.getpgid(found.pid)
     serving.communicate(timeout=20)
+
+
+@when(parsers.parse("the queen gets {name} twice"))
+def signalled_twice(world, name):
+    pid = pid_of(world, "queen")
+    os.kill(pid, SIGNALS[name])
+    # The first one is seen when nobody new is let in.
+    eventually(lambda: not listening(world), within_s=5)
+    os.kill(pid, SIGNALS[name])
+
+
+def listening(world):
+    try:
+        world.home.ps()
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 @then("nothing is left of its process group")
