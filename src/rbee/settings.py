@@ -144,6 +144,8 @@ class Settings:
     """The user's own llama-server; empty: the built-in engine."""
     threads: int = 0
     """Engine threads per worker; 0: physical cores the worker may use, shared among replicas."""
+    worker_ports: tuple[int, int] = (0, 0)
+    """First and last port of workers (`RBEE_WORKER_PORTS=9100-9110`); 0: any that is free."""
     memory_bytes: int = 0
     """What all workers together may take of this machine's memory (`RBEE_MEMORY`); 0: what is
     available."""

@@ -43,6 +43,9 @@ class NoMachine:
             lambda wish: self.print,
         )
 
+    def next_port(self) -> int:
+        return 0
+
     def next_worker_id(self) -> str:
         self.ids += 1
         return f"w{self.ids}"

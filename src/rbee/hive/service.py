@@ -28,6 +28,7 @@ from rbee.hive.commands import Commands
 from rbee.hive.engine_room import EngineRoom
 from rbee.hive.lifeline_server import LifelineServer
 from rbee.hive.model_room import ModelRoom
+from rbee.hive.ports import Ports
 from rbee.hive.queen_link import QueenLink
 from rbee.hive.reports import Reports
 from rbee.hive.resources import Resources
@@ -95,6 +96,10 @@ class Hive:
         self._upkeep = Upkeep(self)
         self._lifelines = LifelineServer(self.roster.find, log)
         self._restart_due_at = 0.0
+        self._ports = Ports(
+            lambda: self.settings.worker_ports,
+            lambda: {owner.run.spec.port for owner in self.roster.owners() if owner.run},
+        )
         self._leaving: asyncio.Task[None] | None = None
         self._left = asyncio.Event()
 
@@ -215,6 +220,10 @@ class Hive:
         )
 
     # --- surroundings of an owner -----------------------------------------------------------
+
+    def next_port(self) -> int:
+        """For the next process; 0: any. Raises PORT_TAKEN."""
+        return self._ports.next()
 
     def next_worker_id(self) -> str:
         return self._ids.next()

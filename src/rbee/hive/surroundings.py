@@ -31,6 +31,10 @@ class Surroundings(Protocol):
         """As they are now."""
         ...
 
+    def next_port(self) -> int:
+        """For the next process; 0: any. Raises PORT_TAKEN."""
+        ...
+
     def next_worker_id(self) -> str: ...
     async def prepare(self, wish: ModelWish) -> Plan:
         """Raises RbeeError when the wish cannot be started."""

@@ -182,7 +182,14 @@ def _on_cpu(device: str, engine: EngineView) -> bool:
 
 
 def spec(
-    wish: ModelWish, chosen: Plan, *, worker_id: str, lifeline: str, log: str, orphan_s: float
+    wish: ModelWish,
+    chosen: Plan,
+    *,
+    worker_id: str,
+    lifeline: str,
+    log: str,
+    orphan_s: float,
+    port: int = 0,
 ) -> WorkerSpec:
     """The worker's orders."""
     return WorkerSpec(
@@ -203,6 +210,7 @@ def spec(
         batch_tokens=BATCH_TOKENS,
         cache_ram_mib=chosen.cache_ram_mib,
         args=wish.args,
+        port=port,
         orphan_s=orphan_s,
         goldens=dict(chosen.goldens),
     )

@@ -18,7 +18,8 @@ from rbee.wire.control import ModelWish
 def start_run(
     hive: Surroundings, wish: ModelWish, plan: Plan, worker_id: str, restarts: int
 ) -> WorkerRun:
-    """Start it. Raises WORKER_CRASHED when no process could be made."""
+    """Start it. Raises PORT_TAKEN, WORKER_CRASHED when no process could be made."""
+    port = hive.next_port()
     try:
         folder = WorkerFolder.create(hive.workers, worker_id)
     except OSError as error:
@@ -29,6 +30,7 @@ def start_run(
         worker_id=worker_id,
         lifeline=str(hive.lifeline),
         log=str(folder.log),
+        port=port,
         orphan_s=hive.settings.timing.orphan_s,
     )
     limit = hive.settings.worker_memory_bytes or (limit_bytes(plan.need) if plan.bounded else 0)

@@ -195,6 +195,12 @@ Feature: Workers that die, and come back
     And there is 1 worker
 
   @own
+  Scenario: The first port of the range for workers is taken
+    Given another program holds the first of two ports for workers
+    And rbee serves the model tiny
+    Then the worker listens on the second port
+
+  @own
   Scenario: A model is stopped while it starts
     Given the model tiny is stored
     And rbee is up

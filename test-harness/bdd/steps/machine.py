@@ -67,6 +67,17 @@ def gpu_double(world, tmp_path, line):
     world.home.env["RBEE_ENGINE_PATH"] = str(program)
 
 
+@given("another program holds the first of two ports for workers")
+def first_port_taken(world, taken):
+    world.home.env["RBEE_WORKER_PORTS"] = f"{taken}-{taken + 1}"
+    world.seen["port"] = taken
+
+
+@then("the worker listens on the second port")
+def second_port(world):
+    assert world.ready_worker()["port"] == world.seen["port"] + 1
+
+
 @given("the worker is noted")
 def noted(world):
     world.seen["worker"] = world.ready_worker()["pid"]
