@@ -67,6 +67,10 @@ class Timing:
     """Limits that are not in the TOML; `RBEE_DRAIN_S=2` sets `drain_s`."""
 
     connect_s: float = 2.0
+    dial_first_s: float = 1.0
+    """The command line's first pause before it dials a distant rbee again; then it doubles."""
+    dial_open_s: float = 60.0
+    """How long a distant rbee that did not answer is left alone."""
     silence_s: float = 4.0
     """No byte at all from a worker, engine pings (1 a second) included."""
     probe_s: float = 1.0

@@ -27,6 +27,8 @@ pytest_plugins = [
     "steps.registries",
     "steps.fetching",
     "steps.interrupting",
+    "steps.keys",
+    "steps.partitions",
 ]
 
 

@@ -78,6 +78,8 @@ class Home:
             "NO_COLOR": "1",
             **variables,
         }
+        self.key = ""
+        """Sent with every request, once rbee asks for one."""
         self.outcomes: list[Outcome] = []
         self.answers: list[httpx.Response] = []
 
@@ -125,12 +127,18 @@ class Home:
     def url(self) -> str:
         return str(self.said("queen.json")["url"])
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"} if self.key else {}
+
     def said(self, name: str) -> dict[str, Any]:
         return dict(json.loads((self.path / "run" / name).read_text()))
 
     def ask(self, method: str, path: str, **how: Any) -> httpx.Response:
         """One HTTP request on the network address."""
-        answer = httpx.request(method, self.url + path, timeout=60, **how)
+        headers = httpx.Headers(self.headers)
+        headers.update(how.pop("headers", None) or {})
+        answer = httpx.request(method, self.url + path, timeout=60, headers=headers, **how)
         self.answers.append(answer)
         return answer
 
@@ -140,7 +148,7 @@ class Home:
     def stream(self, headers: Mapping[str, str] | None = None, **fields: Any) -> Stream:
         """A streamed chat, read in the background."""
         found = Stream()
-        url = self.url
+        url, sent = self.url, {**self.headers, **(headers or {})}
 
         def read() -> None:
             try:
@@ -148,7 +156,7 @@ class Home:
                     "POST",
                     url + "/v1/chat/completions",
                     json=chat_body(stream=True, **fields),
-                    headers=dict(headers or {}),
+                    headers=sent,
                     timeout=60,
                 ) as answer:
                     found.status = answer.status_code
@@ -165,7 +173,7 @@ class Home:
         return found
 
     def ps(self) -> dict[str, Any]:
-        return dict(httpx.get(self.url + "/rbee/ps", timeout=10).json())
+        return dict(httpx.get(self.url + "/rbee/ps", headers=self.headers, timeout=10).json())
 
     def workers(self, *states: str) -> list[dict[str, Any]]:
         return [one for one in self.ps()["workers"] if not states or one["state"] in states]

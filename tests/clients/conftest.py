@@ -56,12 +56,17 @@ class Talk:
         return [json.loads(line) for line in out.splitlines()]
 
 
-def begin(client: str, names: str, url: str) -> Talk:
+def begin(client: str, names: str, url: str, key: str = "any") -> Talk:
     """Start talks of `talks/<client>_talk.py`, one after another; `openai-2` talks as `openai`."""
     script = TALKS / f"{client.split('-')[0]}_talk.py"
     process = subprocess.Popen(
         [client_python(client), script, names, url],
-        env={"PATH": "/usr/bin:/bin", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "HOME": str(TALKS)},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "HOME": str(TALKS),
+            "TALK_KEY": key,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -86,5 +86,7 @@ def test_no_path_in_a_sentence(row):
         assert "path" not in told
 
 
-ROUTES = ("ROUTE_NOT_FOUND", "METHOD_NOT_ALLOWED", "ADMIN_ONLY", "ENDPOINT_UNSUPPORTED")
+ROUTES = (
+    *("ROUTE_NOT_FOUND", "METHOD_NOT_ALLOWED", "ADMIN_ONLY", "KEY_ROLE", "ENDPOINT_UNSUPPORTED"),
+)
 """Here `path` is the route that the client named itself."""

@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -172,9 +171,14 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    tmp_path: Path, *, timing: Timing = Timing(), limits: Limits = Limits()
+    tmp_path: Path,
+    *,
+    timing: Timing = Timing(),
+    limits: Limits = Limits(),
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Stage]:
-    settings = replace(Settings(home=str(tmp_path), port=0), timing=timing, limits=limits)
+    """`host` is the address that the queen takes itself to listen on; it is always loopback."""
+    settings = Settings(home=str(tmp_path), host=host, port=0, timing=timing, limits=limits)
     events = Events(tmp_path / "events.jsonl")
     core = Core(settings, Wishes(tmp_path / "wishes.json"), events, lambda *a, **k: None)
     core.roster.models = (

@@ -121,10 +121,11 @@ def test_what_never_helps_is_not_retried_by_sdks():
 
 
 @pytest.mark.parametrize(
-    ("true_s", "header_s"), [(0.0, "1"), (0.4, "1"), (7.4, "7"), (120, "120"), (3600, "120")]
+    ("true_s", "header_s"), [(0.0, "1"), (0.4, "1"), (7.4, "8"), (120, "120"), (3600, "120")]
 )
 def test_retry_after_is_whole_and_capped(true_s, header_s):
-    """The header is 1 to 120 whole seconds (SDKs give up on more); the body tells the truth."""
+    """The header is 1 to 120 whole seconds, rounded up (SDKs give up on more); the body tells the
+    truth."""
     report = queue_full(true_s)
 
     assert headers(report) == [("retry-after", header_s)]

@@ -69,6 +69,11 @@ class Home:
         return self.root / "state"
 
     @property
+    def keys_file(self) -> Path:
+        """Hashes, names and limits of keys (0600)."""
+        return self.state / "keys.json"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 

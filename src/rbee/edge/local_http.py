@@ -12,9 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbee.edge.peer import keep_asking
+
 _HEAD_BYTES = 256 << 10
 _LINE_BYTES = 32 << 20
 _READ_BYTES = 64 << 10
+_SILENT_S = 12
+"""A peer whose kernel answers nothing for so long is gone; a flap of a few seconds is borne."""
 _HEX = b"0123456789abcdefABCDEF"
 
 
@@ -242,6 +246,9 @@ def _connect(address: Address, connect_s: float) -> socket.socket:
         return connect_unix(address.unix, timeout_s=connect_s)
     sock = socket.create_connection((address.host, address.port), timeout=connect_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    keep_asking(sock, idle_s=_SILENT_S // 3, every_s=_SILENT_S // 3)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_S * 1000)
     if not address.tls:
         return sock
     import ssl

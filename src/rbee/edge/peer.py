@@ -41,9 +41,10 @@ def has_word(sock: Any) -> bool:
     return bool(poll.poll(0))
 
 
-def keep_asking(sock: Any) -> None:
-    """Let the kernel find out within about a minute that a peer's machine or network is gone."""
+def keep_asking(sock: Any, *, idle_s: int = 30, every_s: int = 10) -> None:
+    """Let the kernel find out that a peer's machine or network is gone: it asks after `idle_s` of
+    silence, three times, so the default is about a minute."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+    for name, value in (("TCP_KEEPIDLE", idle_s), ("TCP_KEEPINTVL", every_s), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from rbee.keeper.answer import Answering, Question, Summary
 from rbee.keeper.connection import Connection
 from rbee.keeper.fetching import described, fetch, full_name, is_path
 from rbee.keeper.render import Screen, put, safe
-from rbee.policy.retry import delay_s
 
 if TYPE_CHECKING:
     from rbee.settings import Settings
@@ -26,6 +24,7 @@ class Asker:
 
     def __init__(self, connection: Connection, screen: Screen, *, json: bool) -> None:
         self.connection = connection
+        connection.screen = screen
         self.screen = screen
         self._json = json
         self._terminal = sys.stdout.isatty()
@@ -33,11 +32,13 @@ class Asker:
         self._devices: list[Mapping[str, Any]] = []
         self.started = False
         """This call started rbee."""
+        self.key_needed = False
 
-    def meet(self) -> None:
-        """Start rbee if it is ours and down. Raises what `ensure_up` raises, NOT_RUNNING."""
+    def meet(self, within_s: float | None = None) -> None:
+        """Start rbee if it is ours and down. Raises what `ensure_up` raises; for a distant one what
+        `Connection` raises, and DEADLINE_EXCEEDED if it is not reached in time."""
         if not self.connection.local:
-            self._meet_distant()
+            self._reach(within_s)
             return
         try:
             status = self.connection.get("/rbee/status")
@@ -52,6 +53,7 @@ class Asker:
             status, _ = ensure_up(self.connection.home, self.screen, {}, first_run=True)
         self.connection.check_version(status)
         self.url = str(status["url"])
+        self.key_needed = bool(status.get("key_needed"))
         self._tell_unusable(status)
 
     def name_of(self, model: str) -> str:
@@ -151,25 +153,15 @@ class Asker:
                 self._print("\n")
             self.screen.mark("other", f"what came of the answer is kept in {path}")
 
-    def _meet_distant(self) -> None:
-        """Dial again after 1, 2, 4, 8, 16 s: the network may be waking up."""
-        attempt = 0
-        while True:
-            try:
-                self.connection.check_version(self.connection.get("/rbee/status"))
-                return
-            except RbeeError as error:
-                attempt += 1
-                pause_s = delay_s(attempt, random.random())
-                if error.code != "NOT_RUNNING" or pause_s is None:
-                    raise
-            until = time.monotonic() + pause_s
-            while (left_s := until - time.monotonic()) > 0:
-                words = (
-                    f"{self.connection.shown} does not answer; try {attempt + 1} in {left_s:.0f} s"
-                )
-                self.screen.live(f"dial {attempt}", words)
-                time.sleep(min(0.1, left_s))
+    def _reach(self, within_s: float | None) -> None:
+        begun_at = time.monotonic()
+
+        def check() -> None:
+            if within_s is not None and time.monotonic() - begun_at > within_s:
+                phase = "not even begun: rbee could not be reached"
+                raise RbeeError("DEADLINE_EXCEEDED", deadline_s=within_s, phase=phase)
+
+        self.connection.check_version(self.connection.get("/rbee/status", check))
 
     def _tell_unusable(self, status: Mapping[str, Any]) -> None:
         self._devices = list(status.get("devices") or ())

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rbee.edge.home import Home, default_home
 from rbee.edge.local_http import Address, Broken, Reply, ask
 from rbee.errors import RbeeError
 from rbee.keeper.failure import error_from
+from rbee.keeper.render import Screen
 from rbee.version import VERSION
+
+if TYPE_CHECKING:
+    from rbee.keeper.dialing import Dialing
 
 ANSWER_WITHIN_S = 10.0
 """For what rbee answers from memory: milliseconds, and more on a machine out of breath."""
-
+CONNECT_S = 2.0
 TICK_S = 0.1
 """How often a wait looks up: for the live line, a deadline, Ctrl-C."""
 
 
 class Connection:
-    """Asks one rbee. Raises NOT_RUNNING, CONNECTION_LOST, or what rbee answers."""
+    """Asks one rbee. Raises what rbee answers, and CONNECTION_LOST; for one on this machine
+    NOT_RUNNING, for a distant one NETWORK_UNREACHABLE and NETWORK_PAUSED."""
 
     def __init__(self, address: Address, home: Home, shown: str, key: str = "") -> None:
         self._address = address
@@ -30,6 +37,8 @@ class Connection:
         self.home = home
         self.shown = shown
         self.local = address.unix is not None
+        self.screen: Screen | None = None
+        """Where waits are told; without one on stderr, unless it is to hold JSON only."""
 
     @classmethod
     def of(cls, url: str = "") -> Connection:
@@ -49,16 +58,33 @@ class Connection:
         """The rbee of this home, by its admin socket."""
         return cls(Address(unix=home.admin_socket), home, str(home.admin_socket))
 
-    def get(self, path: str, *, within_s: float = ANSWER_WITHIN_S) -> Any:
+    def running(self) -> bool:
+        """Whether an rbee answers there; which version does not matter."""
+        try:
+            self.get("/rbee/status")
+        except RbeeError as error:
+            if error.code not in ("NOT_RUNNING", "CONNECTION_LOST", "SHUTTING_DOWN"):
+                raise
+            return False
+        return True
+
+    def get(
+        self,
+        path: str,
+        on_tick: Callable[[], None] = lambda: None,
+        *,
+        within_s: float = ANSWER_WITHIN_S,
+    ) -> Any:
         """Raises CONNECTION_LOST if the answer is not there in time: that rbee hangs."""
-        return self._whole("GET", path, None, _patience(within_s))
+        return self._whole("GET", path, None, on_tick, within_s)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._whole("POST", path, body, _endless)
+        """Work may take its time."""
+        return self._whole("POST", path, body, lambda: None, math.inf)
 
     def begin(self, path: str, body: Mapping[str, Any]) -> None:
         """Post what goes on behind the head of its answer. Raises as `get` does."""
-        self.open("POST", path, body, on_tick=_patience(ANSWER_WITHIN_S)).close()
+        self.open("POST", path, body, within_s=ANSWER_WITHIN_S).close()
 
     def lines(
         self,
@@ -89,19 +115,34 @@ class Connection:
         *,
         headers: tuple[tuple[str, str], ...] = (),
         on_tick: Callable[[], None] = lambda: None,
+        within_s: float = math.inf,
     ) -> Reply:
-        """The answer once its head is in; an error status is raised as what rbee says."""
+        """The answer once its head is in; an error status is raised as what rbee says.
+
+        `within_s`: for each try; the pauses between tries to reach a distant rbee do not count.
+        """
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
-        try:
-            reply = ask(
+
+        def send(connect_s: float) -> Reply:
+            look = _patience(within_s)
+
+            def tick() -> None:
+                look()
+                on_tick()
+
+            return ask(
                 self._address,
                 method,
                 path,
                 headers=[*self._headers, *headers],
                 body=data,
+                connect_s=connect_s,
                 tick_s=TICK_S,
-                on_tick=on_tick,
+                on_tick=tick,
             )
+
+        try:
+            reply = send(CONNECT_S) if self.local else self._dialing().reach(send, on_tick)
             if reply.status >= 400:
                 raise self._refusal(reply)
         except Broken as exc:
@@ -122,14 +163,24 @@ class Connection:
         if status.get("version") != VERSION:
             raise mismatch(str(status.get("version")))
 
+    def _dialing(self) -> Dialing:
+        from rbee.edge.config_file import load_settings
+        from rbee.edge.dial_file import DialFile
+        from rbee.keeper.dialing import Dialing
+
+        screen = self.screen or Screen.on(sys.stderr, json="--json" in sys.argv)
+        timing = load_settings(self.home).timing
+        return Dialing(self.shown, DialFile(self.home), timing, on_pause=screen.live)
+
     def _whole(
         self,
         method: str,
         path: str,
         body: Mapping[str, Any] | None,
         on_tick: Callable[[], None],
+        within_s: float,
     ) -> Any:
-        reply = self.open(method, path, body, on_tick=on_tick)
+        reply = self.open(method, path, body, on_tick=on_tick, within_s=within_s)
         try:
             return json.loads(reply.body())
         except (Broken, ValueError) as exc:
@@ -147,10 +198,6 @@ class Connection:
         return error_from(body, status=reply.status)
 
 
-def _endless() -> None:
-    """Work may take its time."""
-
-
 def _patience(within_s: float) -> Callable[[], None]:
     until = time.monotonic() + within_s
 
@@ -162,7 +209,7 @@ def _patience(within_s: float) -> Callable[[], None]:
 
 
 def checked(url: str = "") -> Connection:
-    """A connection to an rbee of this version. Raises NOT_RUNNING or VERSION_MISMATCH."""
+    """A connection to an rbee of this version. Raises VERSION_MISMATCH, and as `Connection`."""
     connection = Connection.of(url)
     connection.check_version(connection.get("/rbee/status"))
     return connection

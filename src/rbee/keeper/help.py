@@ -15,6 +15,7 @@ COMMANDS = {
     "events": "events",
     "explain": "explain",
     "doctor": "doctor",
+    "keys": "keys",
     "config": "config",
     "version": "version",
 }
@@ -40,7 +41,7 @@ Look after
   engine    list, use                        config    show, check
   logs      what rbee wrote                  events    faults, and what was done about them
   doctor    find what is wrong here          explain   what an error code means
-  version
+  keys      create, list, revoke             version
 
 Every command: --help, --json, --url http://HOST:PORT (or RBEE_URL; RBEE_KEY for a key).
 State lives in RBEE_HOME. Exit codes: 0 ok, 1 error, 2 usage, 124 timeout, 130 interrupted,

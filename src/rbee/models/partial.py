@@ -13,12 +13,10 @@ a file is right: that is said by the sha256 of the whole, in the end.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +26,7 @@ import msgspec
 from rbee.edge.private_file import write_private
 from rbee.edge.process_table import boot_id
 from rbee.models.hashing import CHUNK_BYTES
+from rbee.models.locks import alone
 from rbee.models.sources import Remote
 from rbee.wire.ranges import Span, plan
 from rbee.wire.unreadable import UNREADABLE
@@ -35,7 +34,6 @@ from rbee.wire.unreadable import UNREADABLE
 _SCHEMA = 1
 _SAVE_EVERY_BYTES = 4 << 20
 """What a SIGKILL costs at most is this much and what is on its way: far less than a part."""
-_LOOK_S = 0.1
 _NO_END = 1 << 62
 
 
@@ -63,43 +61,12 @@ def held(root: Path, key: str, waiting: Callable[[], None]) -> Iterator[Partial]
     """The partial of that key, ours alone; `waiting` is called ten times a second while another
     process has it. Raises OSError."""
     folder = root / key
-    lock = _lock(folder, waiting)
-    partial = Partial(folder)
-    try:
-        yield partial
-    finally:
-        partial.close()
-        os.close(lock)
-
-
-def _lock(folder: Path, waiting: Callable[[], None]) -> int:
-    while True:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with alone(folder / "lock", waiting):
+        partial = Partial(folder)
         try:
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue
-        try:
-            while not _taken(lock):
-                waiting()
-                time.sleep(_LOOK_S)
-            # Whoever had it may have removed the folder: then this lock keeps nobody out.
-            if os.fstat(lock).st_ino == (folder / "lock").stat().st_ino:
-                return lock
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)
-
-
-def _taken(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+            yield partial
+        finally:
+            partial.close()
 
 
 class Partial:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})
 
 LOOPBACK_WORD = "loopback"
 """In `origins`: any port of this machine's loopback names."""
@@ -54,6 +57,11 @@ def is_loopback(host: str) -> bool:
     return host in _LOOPBACK or host.startswith("127.")
 
 
+def may_bind(host: str, *, keys: int) -> bool:
+    """Whether rbee may listen there: beyond this machine only if a key is asked for."""
+    return is_loopback(host) or keys > 0
+
+
 def hostname(host: str) -> str | None:
     """The name in a Host header without its port, lower-case; None if it is no host at all."""
     try:
@@ -69,7 +77,18 @@ def hostname(host: str) -> str | None:
 def _host_listed(name: str, origins: Sequence[str], bound: str) -> bool:
     if name in _LOOPBACK or name == bound:
         return True
+    if bound in _EVERYWHERE and _is_address(name):
+        # Only a name can be rebound; an address leads nowhere but where it says.
+        return True
     return any(name == _origin_host(entry) for entry in origins)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _origin_listed(origin: str, origins: Sequence[str]) -> bool:

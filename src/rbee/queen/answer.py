@@ -14,6 +14,7 @@ from typing import Any
 
 from rbee.edge.http_server import Exchange
 from rbee.errors import RbeeError, Report
+from rbee.queen.allowance import Place
 from rbee.wire import problem, sse
 from rbee.wire.control import WorkerView
 
@@ -51,6 +52,9 @@ class Answer:
         self.worker: WorkerView | None = None
         """The worker of the present attempt."""
         self.attempts: list[Mapping[str, Any]] = []
+        self.place: Place | None = None
+        """What the request takes of its key's limits, left when the visit ends. Who goes on with
+        the request after that takes it away from here."""
         self._headers = [*headers, ("x-request-id", job_id)]
         if dialect is Dialect.ANTHROPIC:
             self._headers.append(("request-id", job_id))  # where Anthropic's SDK looks
@@ -104,6 +108,9 @@ class Answer:
     def whole(self, status: int, body: bytes, content_type: str = "application/json") -> None:
         """A complete answer in one piece."""
         self._done = True
+        self.delivered = status < 400
+        if self.place is not None:
+            self.place.count(body, whole=True)
         if not self.closed:
             self.exchange.respond(status, [("content-type", content_type), *self._headers], body)
 

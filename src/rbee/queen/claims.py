@@ -19,6 +19,7 @@ def claim_of(visit: Visit, ask: Ask, call: Call, *, brief: bool = False) -> Clai
     Raises INVALID_REQUEST if the priority that it names is none.
     """
     return Claim(
+        key_id=visit.caller.key_id,
         priority=_priority(visit.header(_HEADER.lower())),
         conversation=conversation_of(ask.body),
         deadline_at=call.deadline_at,

@@ -9,12 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from rbee.edge.home import Home
 from rbee.edge.http_client import HttpClient
+from rbee.edge.key_file import KeyFile
 from rbee.errors import RbeeError, Retry
+from rbee.policy.access import is_loopback
 from rbee.policy.affinity import Warmth
+from rbee.policy.keys import needed
 from rbee.policy.pressure import Memory
+from rbee.queen.allowance import Allowances
 from rbee.queen.counters import Counters
 from rbee.queen.events import Events
 from rbee.queen.hive_link import HiveLink
@@ -42,6 +48,8 @@ class Core:
         self.wishes = wishes
         self.events = events
         self.counters = Counters()
+        self.keys = KeyFile(Home(Path(settings.home)).keys_file)
+        self.allowances = Allowances()
         self.met = asyncio.Event()
         self.stopping = False
         self.keep_workers = False
@@ -76,6 +84,11 @@ class Core:
         self._hive_away_since = self.clock()
         self._pulls: dict[str, asyncio.Task[None]] = {}
         self._changed: set[asyncio.Event] = set()
+
+    @property
+    def key_needed(self) -> bool:
+        """Whether a request over the network address must bring a key."""
+        return needed(len(self.keys.records), loopback=is_loopback(self.settings.host))
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -144,8 +157,12 @@ class Core:
         problem = self._deaths.get(worker)
         return from_problem(problem) if problem is not None else None
 
-    def log_request(self, job: str, model: str, path: str, code: str) -> None:
-        self._log("request", job=job, model=model, path=path, code=code)
+    def log_request(self, job: str, model: str, path: str, code: str, caller: str) -> None:
+        self._log("request", job=job, model=model, path=path, code=code, caller=caller)
+
+    def note(self, event: str, **facts: str) -> None:
+        """A line in the log."""
+        self._log(event, **facts)
 
     def shut_down(self, drain_s: float | None) -> None:
         self.on_shut_down(drain_s)

@@ -19,6 +19,8 @@ class Counters:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.tokens: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        """At the door, by code: keys, rates, and what is no request."""
         self._recent: dict[str, deque[tuple[float, float, int]]] = {}
 
     def started(self, model: str) -> None:

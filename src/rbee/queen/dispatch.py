@@ -68,7 +68,9 @@ class Dispatch:
                 answer.fail(RbeeError("SHUTTING_DOWN"))
         finally:
             core.counters.ended(task.served.name, code, core.clock() - began)
-            core.log_request(answer.job_id, task.served.name, task.call.path, code)
+            core.log_request(
+                answer.job_id, task.served.name, task.call.path, code, task.claim.key_id
+            )
 
     async def _attempts(self, task: Task, answer: Answer) -> None:
         tried: list[str] = []

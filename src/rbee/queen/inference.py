@@ -118,6 +118,7 @@ def _parse(visit: Visit) -> Ask:
         only_model=core.models.only(core.roster.models),
     )
     visit.answer.streams = ask.stream
+    visit.enter(ask.body)
     return ask
 
 

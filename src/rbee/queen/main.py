@@ -21,7 +21,7 @@ from rbee.edge.logs import Log
 from rbee.edge.private_file import write_private
 from rbee.edge.process_table import port_holder, start_time
 from rbee.errors import RbeeError
-from rbee.policy.access import is_loopback
+from rbee.policy.access import may_bind
 from rbee.queen.core import Core
 from rbee.queen.events import Events
 from rbee.queen.hive_process import HiveProcess
@@ -64,7 +64,8 @@ class Queen:
     async def run(self) -> None:
         """Serve until told to stop. Raises PORT_TAKEN or BIND_REFUSED before anything started."""
         settings, home = self._settings, self._home
-        if not is_loopback(settings.host):
+        self._core.keys.load()
+        if not may_bind(settings.host, keys=len(self._core.keys.records)):
             raise RbeeError("BIND_REFUSED", host=settings.host)
         port = await self._bind(settings.host, settings.port)
         self._core.url = f"http://{_in_url(settings.host)}:{port}"

@@ -40,8 +40,10 @@ class _Collector:
         for worker, count in counters.tokens.items():
             tokens.add_metric([worker], count)
         faults = CounterMetricFamily("rbee_faults", "Faults by code", labels=["code"])
-        for code, count in counters.events.items():
-            faults.add_metric([code], count)
+        refused = CounterMetricFamily("rbee_refused", "Refused at the door", labels=["code"])
+        for family, counts in ((faults, counters.events), (refused, counters.refused)):
+            for code, count in counts.items():
+                family.add_metric([code], count)
         running = GaugeMetricFamily("rbee_requests_running", "Requests in work", labels=["model"])
         for model, count in counters.running.items():
             running.add_metric([model], count)
@@ -77,4 +79,4 @@ class _Collector:
         hive = GaugeMetricFamily("rbee_hive_connected", "1: this machine's agent is there")
         hive.add_metric([], 1 if core.roster.hive_connected else 0)
         yield from (requests, seconds, tokens, faults, running, waiting, slots, busy)
-        yield from (degraded, breakers, share, places, connects, hive)
+        yield from (degraded, breakers, share, places, connects, hive, refused)

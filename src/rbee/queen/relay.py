@@ -87,8 +87,11 @@ class ChatRelay:
             self.prompt = chunk.prompt_progress
         elif chunk.choices:
             self._take_choices(chunk, event)
-        elif chunk.usage is not None and (self._wants_usage or self._whole is not None):
-            self._forward(event.raw, event.data)
+        elif chunk.usage is not None:
+            if self._answer.place is not None:
+                self._answer.place.count(event.data)
+            if self._wants_usage or self._whole is not None:
+                self._forward(event.raw, event.data)
 
     def finish(self) -> None:
         if self._whole is None:
@@ -149,6 +152,8 @@ class PassRelay:
         self.tokens += 1
         if self._answer.dialect is not Dialect.OPENAI and event.data == b"[DONE]":
             return
+        if self._answer.place is not None:
+            self._answer.place.count(event.data)
         named = event.name or event.data
         self.complete |= any(mark in named for mark in _FINISH_MARKS[self._answer.dialect])
         if not self._answer.send(event.raw):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from rbee.queen import admin, inference, listing, store_admin
+from rbee.queen import admin, inference, keys, listing, store_admin
 from rbee.queen.answer import Dialect
 from rbee.queen.routes import Handler, Route
 
 
 def _get(handler: Handler) -> Route:
     return Route({"GET": handler})
+
+
+def _public(handler: Handler) -> Route:
+    return Route({"GET": handler}, public=True)
 
 
 def _post(handler: Handler, dialect: Dialect = Dialect.OPENAI) -> Route:
@@ -20,11 +24,11 @@ def _admin(method: str, handler: Handler) -> Route:
 
 
 ROUTES: dict[str, Route] = {
-    "/": _get(listing.root),
-    "/health": _get(listing.health),
-    "/ready": _get(listing.ready),
+    "/": _public(listing.root),
+    "/health": _public(listing.health),
+    "/ready": _public(listing.ready),
     "/metrics": _get(listing.metrics),
-    "/openapi.json": _get(listing.openapi),
+    "/openapi.json": _public(listing.openapi),
     "/v1/models": _get(listing.models),
     "/v1/models/": _get(listing.model),
     "/v1/chat/completions": _post(inference.chat),
@@ -57,5 +61,8 @@ ROUTES: dict[str, Route] = {
     "/rbee/workers/drain": _admin("POST", admin.drain_worker),
     "/rbee/workers/": _admin("GET", admin.worker_logs),
     "/rbee/events": _admin("GET", admin.events),
+    "/rbee/keys": _admin("GET", keys.listing),
+    "/rbee/keys/create": _admin("POST", keys.create),
+    "/rbee/keys/revoke": _admin("POST", keys.revoke),
     "/rbee/shutdown": _admin("POST", admin.shutdown),
 }

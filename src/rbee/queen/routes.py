@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rbee.edge.http_server import Exchange
 from rbee.errors import RbeeError
-from rbee.policy import access
+from rbee.policy import access, keys, ratelimit
+from rbee.policy.keys import NOBODY, OWNER, Caller
 from rbee.queen.answer import Answer, Dialect
 from rbee.queen.core import Core
+from rbee.wire.keys import ADMIN, INFER
 
 Handler = Callable[["Visit"], Awaitable[None]]
 
@@ -29,7 +33,11 @@ _CORS_HEADERS = (
 )
 """`*` does not cover Authorization, and SDKs in browsers send x-stainless-*."""
 
-_EXPOSED = "x-request-id, retry-after, x-should-retry, x-rbee-degraded"
+_EXPOSED = (
+    "x-request-id, retry-after, x-should-retry, x-rbee-degraded, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,9 @@ class Route:
     methods: dict[str, Handler]
     dialect: Dialect = Dialect.OPENAI
     admin: bool = False
-    """Open on the admin socket only."""
+    """Open on the admin socket, and to a key with the role `admin`."""
+    public: bool = False
+    """Open without a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +61,25 @@ class Visit:
     answer: Answer
     rest: str = ""
     """What follows the prefix, for routes that end in `/`."""
+    caller: Caller = NOBODY
 
     def header(self, name: str) -> str | None:
         return self.exchange.request.header(name)
+
+    def enter(self, body: Mapping[str, Any]) -> None:
+        """Take what this request costs of its key's limits. Raises RATE_LIMITED."""
+        if not self.caller.limits.bounded:
+            return
+        core, answer = self.core, self.answer
+        now = core.clock()
+        size_bytes = len(self.exchange.request.body)
+        try:
+            answer.place = core.allowances.enter(
+                self.caller, lambda: ratelimit.estimate(size_bytes, body), now
+            )
+        finally:
+            for name, value in core.allowances.headers(self.caller, now):
+                answer.extra_header(name, value)
 
 
 class Router:
@@ -93,9 +119,13 @@ class Router:
             if exchange.request.method == "OPTIONS":
                 self._preflight(exchange, cors)
                 return
+            if route is None:
+                raise RbeeError("ROUTE_NOT_FOUND", path=path[:200])
+            caller = self._caller(exchange, route)
             handler = self._allowed(exchange, route)
-            await handler(Visit(self._core, exchange, answer, rest))
+            await handler(Visit(self._core, exchange, answer, rest, caller))
         except RbeeError as error:
+            self._core.counters.refused[error.code] += 1
             answer.fail(error, spent=False)
         except asyncio.CancelledError:
             if not exchange.closed and not answer.finished:
@@ -103,6 +133,9 @@ class Router:
         except Exception as exc:
             self._core.mistake(exc, job_id)
             answer.fail(RbeeError("INTERNAL", problem=type(exc).__name__))
+        finally:
+            if answer.place is not None:
+                answer.place.leave(self._core.clock(), served=answer.delivered)
 
     def _find(self, path: str) -> tuple[Route | None, str]:
         route = self._routes.get(path)
@@ -131,12 +164,29 @@ class Router:
             raise RbeeError("ORIGIN_FORBIDDEN", origin=found.origin)
         return found.origin
 
-    def _allowed(self, exchange: Exchange, route: Route | None) -> Handler:
+    def _caller(self, exchange: Exchange, route: Route) -> Caller:
+        """Who calls. Raises KEY_MISSING, KEY_INVALID, KEY_EXPIRED, KEY_REVOKED, KEY_ROLE, or
+        ADMIN_ONLY where there are no keys."""
+        request, core = exchange.request, self._core
+        if request.admin:
+            return OWNER
+        if route.public:
+            return NOBODY
+        if not core.key_needed:
+            if route.admin:
+                raise RbeeError("ADMIN_ONLY", path=request.path[:200])
+            return NOBODY
+        given = keys.presented(request.header("authorization"), request.header("x-api-key"))
+        found = keys.judge(given, core.keys.records, now=time.time())
+        if isinstance(found, keys.Refused):
+            raise RbeeError(found.code, **found.facts)
+        role = ADMIN if route.admin else INFER
+        if not keys.may(found, role):
+            raise RbeeError("KEY_ROLE", key=found.key_id, path=request.path[:200], role=role)
+        return found
+
+    def _allowed(self, exchange: Exchange, route: Route) -> Handler:
         request = exchange.request
-        if route is None:
-            raise RbeeError("ROUTE_NOT_FOUND", path=request.path[:200])
-        if route.admin and not request.admin:
-            raise RbeeError("ADMIN_ONLY", path=request.path[:200])
         method = "GET" if request.method == "HEAD" else request.method
         handler = route.methods.get(method)
         if handler is None:

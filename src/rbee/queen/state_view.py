@@ -44,6 +44,7 @@ def status(core: Core, pid: int, *, full: bool) -> dict[str, Any]:
         "pid": pid,
         "url": core.url,
         "ready": core.roster.hive_connected,
+        "key_needed": core.key_needed,
         "problem": problem.code if problem else None,
         "message": str(problem) if problem else None,
         "hive": None if hive is None else {"pid": hive.pid, "state": _state(core)},

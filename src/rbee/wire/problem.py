@@ -7,6 +7,7 @@ what would fail again (docs/measured.md: both OpenAI SDKs and LiteLLM obey it).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -108,9 +109,12 @@ def headers(report: Report, *, spent: bool = False) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if report.retry is Retry.NEVER or spent:
         found.append(("x-should-retry", "false"))
+    if report.status == 401:
+        found.append(("www-authenticate", "Bearer"))
     after_s = report.details.get("retry_after_s")
     if after_s is not None:
-        found.append(("retry-after", str(min(RETRY_AFTER_CAP_S, max(1, round(float(after_s)))))))
+        whole_s = max(1, math.ceil(float(after_s)))
+        found.append(("retry-after", str(min(RETRY_AFTER_CAP_S, whole_s))))
     return found
 
 

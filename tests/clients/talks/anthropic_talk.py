@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import anthropic
-from telling import main, tell, told_error
+from telling import KEY, main, tell, told_error
 
 MODEL = "tiny"
 COUNT: list[Any] = [{"role": "user", "content": "Count from one to one hundred."}]
@@ -13,7 +13,7 @@ STORY: list[Any] = [{"role": "user", "content": "Write a very long story about a
 
 
 def client(url: str, retries: int = 2) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=url, api_key="any", max_retries=retries, timeout=60)
+    return anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=retries, timeout=60)
 
 
 def chat(url: str) -> None:
@@ -51,6 +51,12 @@ def errors(url: str) -> None:
 
 def full(url: str) -> None:
     client(url, retries=0).messages.create(model=MODEL, messages=COUNT, max_tokens=4)
+
+
+def once(url: str) -> None:
+    """One try, and what it came to."""
+    client(url, retries=0).messages.create(model=MODEL, messages=COUNT, max_tokens=2)
+    tell(served=True)
 
 
 def long(url: str) -> None:

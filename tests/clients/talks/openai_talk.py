@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import openai
-from telling import main, tell, told_error
+from telling import KEY, main, tell, told_error
 
 MODEL = "tiny"
 COUNT: list[dict[str, Any]] = [{"role": "user", "content": "Count from one to one hundred."}]
@@ -17,7 +17,7 @@ sent: list[int] = []
 def client(url: str, retries: int = 2) -> openai.OpenAI:
     hooks = {"response": [lambda response: sent.append(response.status_code)]}
     http = openai.DefaultHttpxClient(event_hooks=hooks, timeout=60)
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=retries, http_client=http)
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=retries, http_client=http)
 
 
 def chat(url: str) -> None:
@@ -30,6 +30,16 @@ def chat(url: str) -> None:
         tokens=found.usage.completion_tokens if found.usage else None,
         request_id=found._request_id,
     )
+
+
+def once(url: str) -> None:
+    """One try, and what it came to."""
+    sent.clear()
+    try:
+        client(url, retries=0).models.list()
+        client(url, retries=0).chat.completions.create(model=MODEL, messages=COUNT, max_tokens=2)
+    finally:
+        tell(sent=sent)
 
 
 def stream(url: str) -> None:

@@ -6,10 +6,13 @@ A talk runs in the SDK's own environment, where nothing of ours but this file ca
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+KEY = os.environ.get("TALK_KEY", "any")
+"""What the SDK sends as its key."""
 _running = ""
 
 

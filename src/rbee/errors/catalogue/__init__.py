@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rbee.errors.catalogue import install, model, request, worker
+from rbee.errors.catalogue import access, install, model, request, worker
 from rbee.errors.error import Row
 
 FAMILIES: Mapping[str, tuple[Row, ...]] = MappingProxyType(
     {
         "request": request.ROWS,
+        "access": access.ROWS,
         "model": model.ROWS,
         "worker": worker.ROWS,
         "install": install.ROWS,

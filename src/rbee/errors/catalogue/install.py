@@ -29,7 +29,8 @@ ROWS = (
         exit=2,
         retry=Retry.NEVER,
         says="rbee has no keys yet and does not listen on {host}, where others could reach it.",
-        do="Use --host 127.0.0.1; a reverse proxy in front can add a password.",
+        do="Make one, then start again: rbee keys create   (or stay on this machine: "
+        "rbee up --host 127.0.0.1)",
         means="Nothing was started.",
         facts=("host",),
     ),
@@ -42,6 +43,27 @@ ROWS = (
         do="rbee up",
         means="Nothing was done.",
         facts=("url",),
+    ),
+    Row(
+        code="NETWORK_UNREACHABLE",
+        status=502,
+        exit=255,
+        retry=Retry.LATER,
+        says="The rbee at {url} cannot be reached: {problem}.",
+        do="Check the address and the network; on that machine: rbee ps",
+        means="Nothing was sent; it was tried again and again with growing pauses.",
+        facts=("url", "problem"),
+    ),
+    Row(
+        code="NETWORK_PAUSED",
+        status=503,
+        exit=255,
+        retry=Retry.LATER,
+        says="The rbee at {url} did not answer {failures} times in a row and is left alone for "
+        "{wait_s} s more.",
+        do="Check the network, and try again then; or at once, after: rbee up --detach",
+        means="Nothing was sent.",
+        facts=("url", "failures", "wait_s"),
     ),
     Row(
         code="CONNECTION_LOST",

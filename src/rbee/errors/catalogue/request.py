@@ -110,8 +110,10 @@ ROWS = (
         status=403,
         exit=1,
         retry=Retry.NEVER,
-        says="{path} is an act of administration and is not open on the network address.",
-        do="Run the rbee command on the machine itself, as the user who started rbee.",
+        says="{path} is an act of administration and is not open on the network address, as rbee "
+        "has no keys.",
+        do="Run the rbee command on the machine itself, as the user who started rbee; or make a "
+        "key there: rbee keys create --role admin",
         means="Nothing was changed.",
         facts=("path",),
     ),

@@ -5,19 +5,24 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rbee.edge.config_file import load_config
 from rbee.edge.home import Home, default_home
 from rbee.edge.home_processes import Found, processes_of
+from rbee.edge.key_file import KeyFile
 from rbee.errors import RbeeError, human_bytes
 from rbee.keeper.parsing import Parser
 from rbee.keeper.render import Screen, put
 from rbee.keeper.starting import lock, status_of
 from rbee.keeper.stopping import end_processes, leavings, remove
+from rbee.policy.access import is_loopback
+from rbee.policy.keys import state
 from rbee.settings import Settings
 from rbee.version import VERSION
 
@@ -64,7 +69,7 @@ def examine(home: Home) -> Iterator[Finding]:
         yield from _gpus(status)
     yield _disk(home, settings)
     yield from _models(home, status)
-    yield Finding("done", "network", "this machine only; web pages from elsewhere are refused")
+    yield _network(home, settings, status)
 
 
 def _config(home: Home) -> tuple[Settings, Finding]:
@@ -82,6 +87,27 @@ def _config(home: Home) -> tuple[Settings, Finding]:
     said = ", ".join(sorted(config.origins))
     says = f"read; set: {said}" if said else "nothing set, the defaults hold"
     return config.settings, Finding("done", "config", says)
+
+
+def _network(home: Home, settings: Settings, status: Mapping[str, Any] | None) -> Finding:
+    """Who can call: this machine or others too, and whether any key lets them in."""
+    file = KeyFile(home.keys_file)
+    try:
+        file.load()
+    except RbeeError as error:
+        return Finding("failed", "network", error.report.message, "rbee keys list")
+    now = time.time()
+    valid = sum(state(one, now) == "valid" for one in file.records.values())
+    host = settings.host if status is None else urlsplit(status["url"]).hostname or ""
+    pages = "web pages from elsewhere are refused"
+    if not file.records:
+        if is_loopback(host):
+            return Finding("done", "network", f"this machine only; {pages}")
+        return Finding("failed", "network", f"{host} needs a key first", "rbee keys create")
+    where = "this machine only" if is_loopback(host) else f"others reach it at {host}"
+    if not valid:
+        return Finding("failed", "network", f"{where}, but no key is valid", "rbee keys create")
+    return Finding("done", "network", f"{where}, with a key ({valid} valid); {pages}")
 
 
 def _rbee(status: Mapping[str, Any] | None) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     prompt = _prompt(asked)
     screen = Screen.on(sys.stderr, json=asked.json)
     asker = Asker(Connection.of(asked.url), screen, json=asked.json)
-    asker.meet()
+    asker.meet(asked.timeout)
     model = asker.name_of(asked.model)
     if asked.device:
         asker.serve(model, asked.device, asked.fallback)
@@ -100,4 +100,5 @@ def _tell(summary: Summary, asker: Asker, screen: Screen) -> None:
     if summary.facts.get("degraded"):
         screen.mark("other", str(summary.facts["degraded"]))
     if asker.started:
-        screen.line(f"  Any OpenAI client: {asker.url}/v1 (on this machine no key is needed)")
+        key = "with a key: rbee keys create" if asker.key_needed else "no key is needed here"
+        screen.line(f"  Any OpenAI client: {asker.url}/v1 ({key})")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+from rbee.edge.dial_file import DialFile
 from rbee.edge.home import Home, default_home
 from rbee.errors import RbeeError
 from rbee.keeper.connection import Connection
@@ -36,6 +37,7 @@ def _up(arguments: Sequence[str]) -> int:
     flags = {name: getattr(asked, name) for name in ("host", "port") if getattr(asked, name)}
     home = Home(default_home())
     screen = Screen.on(sys.stderr, json=asked.json)
+    DialFile(home).clear()
     status, process = ensure_up(home, screen, flags)
     if process is None:
         # What `rbee stop --all` sent to rest comes back.

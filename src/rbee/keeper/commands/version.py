@@ -11,13 +11,19 @@ from rbee.keeper.parsing import Parser
 from rbee.keeper.render import Screen, put
 from rbee.version import VERSION
 
+_AWAY = (
+    *("NOT_RUNNING", "CONNECTION_LOST", "SHUTTING_DOWN"),
+    *("NETWORK_UNREACHABLE", "NETWORK_PAUSED"),
+)
+"""This command's own version is told anyway."""
+
 
 def run(command: str, arguments: Sequence[str]) -> int:
     asked = Parser("version", "Of this command, and of the rbee that runs.").parse(arguments)
     try:
         running = str(Connection.of(asked.url).get("/rbee/status")["version"])
     except RbeeError as error:
-        if error.code not in ("NOT_RUNNING", "CONNECTION_LOST", "SHUTTING_DOWN"):
+        if error.code not in _AWAY:
             raise
         running = ""
     if asked.json:
