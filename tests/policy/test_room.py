@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbee.policy.memory import Need
@@ -137,3 +137,97 @@ def test_nobody_who_may_stay_is_sent_away(tenants: list[Tenant], needed: Need, f
         assert needed.all_bytes > free_bytes(stay, budget)
     if isinstance(found, Load):
         assert needed.all_bytes <= free_bytes(tenants, budget)
+
+
+# --- under virtual time --------------------------------------------------------------------------
+
+_STEP_S = 0.1
+_LOAD_S = 0.5
+_SERVE_S = 0.4
+
+
+class _Model:
+    """A model with one client that asks again `pause_s` after each answer."""
+
+    def __init__(self, name: str, pause_s: float) -> None:
+        self.name = name
+        self.pause_s = pause_s
+        self.asked_at: float | None = 0.0
+        self.next_at = 0.0
+        self.loaded_at: float | None = None
+        self.served_until: float | None = None
+        self.idle_since = 0.0
+        self.answers = 0
+        self.waits: list[float] = []
+        self.ends = False
+
+    def tenant(self, now: float) -> Tenant:
+        assert self.loaded_at is not None
+        return Tenant(
+            self.name,
+            self.name,
+            self.name,
+            NEED,
+            ready=now >= self.loaded_at,
+            busy=self.served_until is not None,
+            leaving=self.ends,
+            idle_s=now - self.idle_since,
+            up_s=now - self.loaded_at,
+            answers=self.answers,
+        )
+
+
+def _step(models: list[_Model], line: list[tuple[_Model, float]], now: float) -> int:
+    """One moment; how many loads began in it."""
+    for model in models:
+        if model.served_until is not None and now >= model.served_until:
+            model.served_until, model.idle_since = None, now
+            model.answers += 1
+            model.next_at = now + model.pause_s
+        if model.ends and model.served_until is None:
+            model.loaded_at, model.ends, model.answers = None, False, 0
+        if model.asked_at is None and model.served_until is None and now >= model.next_at:
+            model.asked_at = now
+        ready = model.loaded_at is not None and now >= model.loaded_at and not model.ends
+        if model.asked_at is not None and ready and model.served_until is None:
+            model.waits.append(now - model.asked_at)
+            model.asked_at, model.served_until = None, now + _SERVE_S
+        in_line = any(model is one for one, _ in line)
+        if model.asked_at is not None and model.loaded_at is None and not in_line:
+            line.append((model, now))
+    return _let_in(models, line, now)
+
+
+def _let_in(models: list[_Model], line: list[tuple[_Model, float]], now: float) -> int:
+    if not line:
+        return 0
+    model, since = line[0]
+    tenants = [one.tenant(now) for one in models if one.loaded_at is not None]
+    found = decide(model.name, NEED, tenants, TWO, waited_s=now - since)
+    if isinstance(found, Unload):
+        for one in models:
+            one.ends = one.ends or one.name in found.ids
+    if not isinstance(found, Load):
+        return 0
+    line.pop(0)
+    model.loaded_at = model.idle_since = now + _LOAD_S
+    return 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 2.0, 15.0]), min_size=3, max_size=5))
+def test_nobody_starves_and_nothing_thrashes(pauses: list[float]) -> None:
+    """Three to five models in a memory for two, for ten minutes: each request begins within two
+    minutes, and nobody pays for a load more often than a stay lasts."""
+    models = [_Model(name, pause_s) for name, pause_s in zip("abcde", pauses, strict=False)]
+    line: list[tuple[_Model, float]] = []
+    loads = 0
+    for step in range(int(600 / _STEP_S)):
+        loads += _step(models, line, step * _STEP_S)
+    assert all(model.waits for model in models)
+    assert max(wait for model in models for wait in model.waits) < 120
+    answers = sum(len(model.waits) for model in models)
+    assert loads <= 600 / REST_S and (loads <= answers)
+    if max(pauses) < REST_S:
+        # Nobody rests: they take turns by the stay.
+        assert loads <= 3 + 2 * 600 / STAY_S
