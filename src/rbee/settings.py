@@ -128,6 +128,8 @@ class Bounds:
     write_buffer_bytes: int = 256 << 10
     event_bytes: int = 16 << 20
     """One SSE event of an engine."""
+    retries_per_minute: int = 10
+    """Requests that may be tried again whatever the traffic; beyond them a fifth of it."""
     control_message_bytes: int = 4 << 20
     worker_log_bytes: int = 16 << 20
 

@@ -23,6 +23,7 @@ pytest_plugins = [
     "steps.store",
     "steps.machine",
     "steps.swapping",
+    "steps.splicing",
     "steps.admission",
     "steps.registries",
     "steps.fetching",
@@ -48,6 +49,16 @@ def shared_home(model: Path) -> Iterator[Home]:
     home.end()
 
 
+@pytest.fixture(scope="session")
+def pair_home(model: Path) -> Iterator[Home]:
+    """One running rbee with two workers, for scenarios that take them away and wait for others."""
+    home = Home(model, RBEE_RESTART_FIRST_S="0.1", RBEE_RETRIES_PER_MINUTE="1000")
+    outcome = home.keeper("serve", str(home.file()), "--wait", "--replicas", "2")
+    assert outcome.code == 0, str(outcome)
+    yield home
+    home.end()
+
+
 @pytest.fixture
 def settings() -> dict[str, str]:
     """RBEE_* of a home of its own; filled by Given."""
@@ -56,12 +67,14 @@ def settings() -> dict[str, str]:
 
 @pytest.fixture
 def world(request: pytest.FixtureRequest, settings: dict[str, str]) -> Iterator[World]:
-    """The scenario's world: tagged @own it has an RBEE_HOME of its own, removed at its end."""
+    """The scenario's world: tagged @own it has an RBEE_HOME of its own, removed at its end;
+    tagged @pair it shares one with two workers."""
     own = request.node.get_closest_marker("own") is not None
+    pair = request.node.get_closest_marker("pair") is not None
     downloads = request.node.get_closest_marker("downloads") is not None
-    shared = "downloading_home" if downloads else "shared_home"
+    shared = "pair_home" if pair else "downloading_home" if downloads else "shared_home"
     home = Home(request.getfixturevalue("model")) if own else request.getfixturevalue(shared)
-    found = World(home, settings)
+    found = World(home, settings, pair=pair)
     request.node.stash[_HOME] = home
     yield found
     for stream in found.streams:

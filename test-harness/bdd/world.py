@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,8 @@ class Home:
         """Sent with every request, once rbee asks for one."""
         self.outcomes: list[Outcome] = []
         self.answers: list[httpx.Response] = []
+        self.answers_known: dict[str, Any] = {}
+        """Answers that nothing interrupted, to compare others with."""
 
     def file(self, name: str = "tiny.gguf") -> Path:
         """The real model under a name of this home, without a copy."""
@@ -141,6 +144,19 @@ class Home:
         answer = httpx.request(method, self.url + path, timeout=60, headers=headers, **how)
         self.answers.append(answer)
         return answer
+
+    def begin_ask(self, path: str, body: dict[str, Any]) -> Future[httpx.Response]:
+        """The same, in the background."""
+        found: Future[httpx.Response] = Future()
+
+        def ask() -> None:
+            try:
+                found.set_result(httpx.post(self.url + path, json=body, timeout=60))
+            except httpx.HTTPError as error:
+                found.set_exception(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        return found
 
     def chat(self, **fields: Any) -> httpx.Response:
         return self.ask("POST", "/v1/chat/completions", json=chat_body(**fields))
@@ -248,8 +264,9 @@ def chat_body(prompt: str = "Count to twenty.", **fields: Any) -> dict[str, Any]
 class World:
     """What the steps of one scenario share."""
 
-    def __init__(self, home: Home, settings: Mapping[str, str]) -> None:
+    def __init__(self, home: Home, settings: Mapping[str, str], *, pair: bool = False) -> None:
         self.home = home
+        self.pair = pair
         self.settings = dict(settings)
         self.outcome: Outcome | None = None
         self.answer: httpx.Response | None = None

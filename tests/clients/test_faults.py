@@ -84,8 +84,8 @@ def test_comments_while_waiting_harm_no_client(waiting_home, client):
 
 @pytest.mark.parametrize("client", STREAMS)
 def test_a_worker_killed_in_the_middle_is_an_error(own_home, client):
-    """No client takes the part that it has for the whole answer."""
-    home = own_home()
+    """Where nothing may be tried again, no client takes the part that it has for the whole."""
+    home = own_home(RBEE_RETRIES_PER_MINUTE="0")
     running = begin(client, "long", home.url)
     assert "part" in running.next()
     (worker,) = home.workers("BUSY")
@@ -99,6 +99,23 @@ def test_a_worker_killed_in_the_middle_is_an_error(own_home, client):
     else:
         assert "killed" in told[-1]["says"]
         assert told[-1].get("raised"), told[-1]
+
+
+@pytest.mark.parametrize("client", [one for one in STREAMS if one != "anthropic"])
+def test_a_worker_killed_in_the_middle_is_not_noticed(own_home, client):
+    """The other worker goes on, and to every SDK it is one answer."""
+    home = own_home("--replicas", "2")
+    running = begin(client, "long", home.url)
+    assert "part" in running.next()
+    (worker,) = home.workers("BUSY")
+
+    os.kill(worker["pid"], signal.SIGKILL)
+
+    told = running.rest()
+    assert any(one.get("finish") for one in told) or told[-1].get("exit") == 0
+    assert not any(one.get("raised") for one in told)
+    metrics = home.ask("GET", "/metrics").text
+    assert "rbee_splices_total{" in metrics and "rbee_answers_lost_total{" not in metrics
 
 
 def test_a_worker_killed_in_a_response_is_an_error(own_home):

@@ -87,6 +87,6 @@ def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
         (machine.workers / "w1").mkdir(parents=True)
         with pytest.raises(RbeeError) as caught:
             start_run(machine, WISH, _plan(tmp_path), "w1", 0)
-        assert caught.value.code == "WORKER_CRASHED"
+        assert caught.value.code == "DISK_IO"
 
     asyncio.run(run())

@@ -39,3 +39,12 @@ def test_a_deadline_ends_even_what_makes_progress():
 
     assert verdict(lively, 200.0) is Verdict.DEADLINE
     assert verdict(lively, 199.9) is Verdict.GO_ON
+
+
+def test_a_machine_that_is_slow_over_a_batch_gets_more_time():
+    """Four of the longest batches that were measured, if that is more than the limit."""
+    slow = Watch(200.0, 100.0, 0, batch_s=20.0)
+
+    assert verdict(replace(slow, last_byte_at=179.9), 179.9) is Verdict.GO_ON
+    assert verdict(replace(slow, last_byte_at=180.0), 180.0) is Verdict.STALLED_BEFORE
+    assert verdict(replace(slow, batch_s=1.0, last_byte_at=160.0), 160.0) is Verdict.STALLED_BEFORE

@@ -18,9 +18,9 @@ from rbee.edge.http_server import HttpServer
 from rbee.queen.core import Core
 from rbee.queen.events import Events
 from rbee.queen.route_table import ROUTES
-from rbee.queen.routes import Router
+from rbee.queen.routes import Route, Router
 from rbee.queen.wishes import Wishes
-from rbee.settings import Limits, Settings, Timing
+from rbee.settings import Bounds, Limits, Settings, Timing
 from rbee.wire.control import ModelView, WorkerView
 
 MODEL = "tiny"
@@ -108,6 +108,9 @@ class Engine:
         self.healthy = healthy
         self.asked: list[dict[str, object]] = []
         self.hung_up = asyncio.Event()
+        self.reached = asyncio.Event()
+        self.let_go = asyncio.Event()
+        """Set by a play that has come to its fault, and by the test that wants it to happen."""
         self.port = 0
 
     @asynccontextmanager
@@ -148,7 +151,7 @@ class Stage:
         self.client = client
         self.router = router
 
-    def worker(self, engine: Engine, id_: str = "w1", slots: int = 2) -> None:
+    def worker(self, engine: Engine, id_: str = "w1", slots: int = 2, settings: str = "s") -> None:
         view = WorkerView(
             id_,
             "h",
@@ -160,6 +163,9 @@ class Stage:
             key="k",
             slots=slots,
             device="cpu",
+            digest="sha256:x",
+            build="b1",
+            settings=settings,
         )
         self.core.roster.put(view)
         self.core.lanes.pump((MODEL, "chat"))
@@ -175,16 +181,20 @@ async def stage(
     *,
     timing: Timing = Timing(),
     limits: Limits = Limits(),
+    bounds: Bounds = Bounds(),
+    routes: dict[str, Route] = ROUTES,
     host: str = "127.0.0.1",
 ) -> AsyncIterator[Stage]:
     """`host` is the address that the queen takes itself to listen on; it is always loopback."""
-    settings = Settings(home=str(tmp_path), host=host, port=0, timing=timing, limits=limits)
+    settings = Settings(
+        home=str(tmp_path), host=host, port=0, timing=timing, limits=limits, bounds=bounds
+    )
     events = Events(tmp_path / "events.jsonl")
     core = Core(settings, Wishes(tmp_path / "wishes.json"), events, lambda *a, **k: None)
     core.roster.models = (
         ModelView(MODEL, MODEL, 1, "sha256:x", "test", 1.0, context_train_tokens=512),
     )
-    router = Router(core, ROUTES)
+    router = Router(core, routes)
     server = HttpServer(router.handle, settings.bounds, settings.timing)
     port = await server.listen_tcp("127.0.0.1", 0)
     try:

@@ -138,20 +138,29 @@ def test_a_hive_that_returns_is_told_what_runs(tmp_path):
 
 
 def test_the_hives_word_on_a_death_is_what_the_client_gets(tmp_path):
-    """ "Killed from outside" says more than "the connection broke"."""
+    """ "Killed from outside" says more than "the connection broke"; the answer waits for another
+    worker meanwhile."""
     cut = WHOLE[: WHOLE.index(b'"lo"')]
 
     async def run():
-        async with Engine(say(cut, then_close=True)).running() as engine:
+        async with Engine(say(cut, then_close=True)).running() as engine, whole() as second:
             async with met(tmp_path, view(port=engine.port)) as (here, hive):
                 asked = asyncio.ensure_future(here.chat(stream=True))
                 await hive.hear(control.Busy)
                 killed = control.Problem("WORKER_KILLED", "It was killed", retry="elsewhere")
                 hive.say(control.WorkerGone("w1", MODEL, "chat", killed))
+                assert (await hive.hear(control.Want)).wish.name == MODEL
+                hive.say(control.WorkerChanged(view(id_="w2", port=second.port)))
 
-                assert '"code":"WORKER_KILLED"' in (await asked).text
+                text = (await asked).text
+                assert '"code":"WORKER_KILLED"' in text and text.count('"content":"Hel"') == 2
+                assert '"mode":"continue"' in text
 
     asyncio.run(run())
+
+
+def whole():
+    return Engine(say(WHOLE)).running()
 
 
 def test_a_worker_that_went_idle_is_wanted_again_by_who_waits(tmp_path):

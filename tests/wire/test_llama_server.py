@@ -1,6 +1,5 @@
 """What llama.cpp's server says."""
 
-import msgspec
 import pytest
 
 from rbee.wire.llama_server import decode_chunk, refusal, stream_error, without_path
@@ -58,9 +57,9 @@ def test_engine_answers_become_codes(status, body, code):
 
 def test_an_error_event_in_a_stream_is_the_same_error():
     """The engine reports an overflow in mid-stream in the same words."""
-    inner = msgspec.json.encode(msgspec.json.decode(OVERFLOW)["error"])
+    event = decode_chunk(OVERFLOW)
 
-    assert stream_error(inner, model="m", path="/p").code == "CONTEXT_OVERFLOW"
+    assert stream_error(event.error, model="m", path="/p").code == "CONTEXT_OVERFLOW"
 
 
 def test_chunks_tell_progress_finish_and_usage():

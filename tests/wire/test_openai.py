@@ -15,18 +15,17 @@ def ask(**fields):
 
 def test_unknown_and_null_fields_pass_to_the_engine():
     """We are never stricter than the engine."""
-    body = upstream_body(
+    sent = upstream_body(
         ask(top_k=None, mirostat=2, messages=[{"role": "developer"}]), params={}, seed=7
     )
 
-    sent = msgspec.json.decode(body)
     assert sent["top_k"] is None and sent["mirostat"] == 2
     assert sent["messages"] == [{"role": "developer"}]
 
 
 def test_upstream_is_always_streamed_with_progress_usage_and_a_seed():
     """Only so is a hang-up seen in time, and an answer repeatable."""
-    sent = msgspec.json.decode(upstream_body(ask(stream=False), params={}, seed=7))
+    sent = upstream_body(ask(stream=False), params={}, seed=7)
 
     assert sent["stream"] is True and sent["return_progress"] is True and sent["seed"] == 7
     assert sent["stream_options"] == {"include_usage": True}
@@ -35,7 +34,7 @@ def test_upstream_is_always_streamed_with_progress_usage_and_a_seed():
 def test_the_clients_seed_and_options_are_kept():
     """What the client said wins over what we add."""
     asked = ask(seed=3, stream_options={"include_usage": False, "x": 1}, temperature=0.5)
-    sent = msgspec.json.decode(upstream_body(asked, params={"temperature": 2, "min_p": 1}, seed=7))
+    sent = upstream_body(asked, params={"temperature": 2, "min_p": 1}, seed=7)
 
     assert sent["seed"] == 3 and sent["stream_options"]["x"] == 1
     assert sent["temperature"] == 0.5 and sent["min_p"] == 1
@@ -94,6 +93,33 @@ def test_nesting_has_an_end(body, refused):
         assert refused and "nested deeper than 64" in error.report.message
     else:
         assert not refused
+
+
+JSON = st.recursive(
+    st.none() | st.integers(0, 9) | st.text(alphabet='[]{}"\\\\é:,', max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(alphabet='[{"\\\\', max_size=4), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def depth(value):
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, dict | list) + max(map(depth, inner), default=0)
+
+
+@given(JSON)
+def test_nesting_is_counted_where_it_is(value):
+    """Brackets in texts are no nesting, and none of the others is missed."""
+    body = msgspec.json.encode({"a": value})
+    deep = depth(value) + 1
+
+    assert parse_object(body, nesting=deep) == {"a": value}
+    if deep > 1:
+        with pytest.raises(RbeeError):
+            parse_object(body, nesting=deep - 1)
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=40).map(lambda inside: b'{"a":"%b"}' % inside))

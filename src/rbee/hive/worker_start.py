@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from rbee.edge.cgroups import place_of
+from rbee.edge.disk import translated
 from rbee.edge.worker_cgroup import WorkerCgroup
 from rbee.errors import RbeeError
 from rbee.hive.surroundings import Surroundings
@@ -14,16 +15,19 @@ from rbee.hive.worker_run import WorkerRun
 from rbee.policy.memory import limit_bytes
 from rbee.wire.control import ModelWish
 
+_FOLDER_BYTES = 64 << 10
+"""What a worker's folder holds before its log grows."""
+
 
 def start_run(
     hive: Surroundings, wish: ModelWish, plan: Plan, worker_id: str, restarts: int
 ) -> WorkerRun:
-    """Start it. Raises PORT_TAKEN, WORKER_CRASHED when no process could be made."""
+    """Start it. Raises PORT_TAKEN, DISK_…, WORKER_CRASHED when no process could be made."""
     port = hive.next_port()
     try:
         folder = WorkerFolder.create(hive.workers, worker_id)
     except OSError as error:
-        raise _not_started(wish, worker_id, error) from error
+        raise translated(error, "write to", hive.workers, _FOLDER_BYTES) from error
     orders = spec(
         wish,
         plan,

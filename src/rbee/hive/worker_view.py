@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import msgspec
+
 from rbee.hive.worker_owner import WorkerOwner
 from rbee.policy.worker_life import State
 from rbee.wire.control import WorkerView
+from rbee.wire.lifeline import WorkerSpec
 
 _NO_PROCESS = frozenset({State.FAILED, State.QUARANTINED, State.STOPPED})
 
@@ -41,4 +46,22 @@ def view_of(owner: WorkerOwner, hive_id: str) -> WorkerView:
         problem=owner.problem,
         retry_in_s=round(owner.retry_in_s, 1),
         waits_for=owner.waits_for,
+        settings=fingerprint(run.spec) if run else "",
     )
+
+
+def fingerprint(spec: WorkerSpec) -> str:
+    """Equal for workers that, with file, build and device equal, give the same text.
+
+    Flash attention, types of the KV cache, samplers and chat template are flags (`args`) or stand
+    in the file. Threads do not count: the text was the same over them (docs/measured.md, Replay).
+    """
+    decides = (
+        spec.mode,
+        spec.engine,
+        spec.context_tokens,
+        spec.slots,
+        spec.batch_tokens,
+        spec.args,
+    )
+    return hashlib.sha256(msgspec.json.encode(decides)).hexdigest()[:16]

@@ -11,6 +11,9 @@ from enum import Enum
 
 from rbee.settings import Limits, Timing
 
+BATCHES_WAITED = 4
+"""A machine that needs long for one batch is slow, not stuck: it gets the time of four."""
+
 
 class Verdict(Enum):
     GO_ON = "go on"
@@ -31,6 +34,8 @@ class Watch:
     deadline_at: float | None = None
     client_waits: bool = True
     """False while our client does not read: that time counts against nobody."""
+    batch_s: float = 0.0
+    """The longest time between two signs of progress in the prompt; 0: not measured."""
 
 
 def judge(watch: Watch, *, now: float, limits: Limits, timing: Timing) -> Verdict:
@@ -39,8 +44,13 @@ def judge(watch: Watch, *, now: float, limits: Limits, timing: Timing) -> Verdic
         return Verdict.DEADLINE
     if not watch.client_waits:
         return Verdict.GO_ON
-    if now - watch.last_progress_at >= limits.stall_s:
+    if now - watch.last_progress_at >= stall_limit_s(watch, limits):
         return Verdict.STALLED_WITHIN if watch.tokens else Verdict.STALLED_BEFORE
     if now - watch.last_byte_at >= timing.silence_s:
         return Verdict.PROBE
     return Verdict.GO_ON
+
+
+def stall_limit_s(watch: Watch, limits: Limits) -> float:
+    """How long no progress is borne: the setting, or more where batches are measured to be slow."""
+    return max(limits.stall_s, BATCHES_WAITED * watch.batch_s)

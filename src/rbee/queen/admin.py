@@ -74,11 +74,11 @@ async def serve(visit: Visit) -> None:
     core = visit.core
     served = core.models.find(ask.model, core.roster.models)
     how = _how(served.how, ask, served.name)
-    core.models.overrides[served.name] = how
     wish = replace(served, how=how).wish("chat")
     changed = core.watch()
     try:
         core.serve(wish)
+        core.models.overrides[served.name] = how
         await tell(visit, _serving(visit, wish, changed, wait=ask.wait))
     finally:
         core.unwatch(changed)

@@ -17,6 +17,7 @@ from rbee.errors import RbeeError, Report
 from rbee.queen.allowance import Place
 from rbee.wire import problem, sse
 from rbee.wire.control import WorkerView
+from rbee.wire.transcript import Transcript
 
 Headers = Sequence[tuple[str, str]]
 
@@ -55,6 +56,9 @@ class Answer:
         self.place: Place | None = None
         """What the request takes of its key's limits, left when the visit ends. Who goes on with
         the request after that takes it away from here."""
+        self.splices: list[Mapping[str, Any]] = []
+        self.transcript: Transcript | None = None
+        """What an earlier life of the queen has given the client; None: nothing."""
         self._headers = [*headers, ("x-request-id", job_id)]
         if dialect is Dialect.ANTHROPIC:
             self._headers.append(("request-id", job_id))  # where Anthropic's SDK looks

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient, Response
 from rbee.errors import RbeeError
-from rbee.policy.progress import Verdict, Watch, judge
+from rbee.policy.deadline import HEADER, Deadline
+from rbee.policy.progress import Verdict, Watch, judge, stall_limit_s
 from rbee.queen.relay import Relay
 from rbee.settings import Settings
 from rbee.wire.control import WorkerView
@@ -17,6 +18,8 @@ from rbee.wire.sse import EventTooLarge, Splitter
 
 _LOOK_EVERY_S = 0.25
 _ERROR_BODY_BYTES = 1 << 20
+_AFTER_FINISH_S = 1.0
+"""For what an engine may still say after its finish, the usage above all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,7 @@ class Call:
     path: str
     body: bytes
     model: str
-    deadline_at: float | None
-    deadline_s: float
+    deadline: Deadline | None
 
 
 class Watcher(Protocol):
@@ -58,7 +60,10 @@ class Attempt:
         self._call = call
         self._settings = settings
         self._endpoint = Endpoint("127.0.0.1", worker.port)
+        self._deadline_at = call.deadline.at if call.deadline else None
         self._began_at = asyncio.get_running_loop().time()
+        self.progress_at = 0.0
+        """When the stream made progress last; 0: it never began."""
         self.first_token_s: float | None = None
         """From its begin to its first token; None: there was none."""
         self.gap_s: float | None = None
@@ -72,14 +77,12 @@ class Attempt:
         """
         call = self._call
         request = asyncio.ensure_future(
-            self._client.request(
-                self._endpoint, call.method, call.path, worker_headers(self._worker), call.body
-            )
+            self._client.request(self._endpoint, call.method, call.path, self._headers(), call.body)
         )
         began = asyncio.get_running_loop().time()
         try:
             while not (await asyncio.wait({request}, timeout=_LOOK_EVERY_S))[0]:
-                await self._judge(Watch(began, began, 0, call.deadline_at), None)
+                await self._judge(Watch(began, began, 0, self._deadline_at), None)
                 if watcher is not None and relay is not None:
                     watcher.looked(relay, asyncio.get_running_loop().time())
             response = request.result()
@@ -110,25 +113,35 @@ class Attempt:
         response.stream(sink)
         try:
             while not (await asyncio.wait({sink.ended}, timeout=_LOOK_EVERY_S))[0]:
+                now = loop.time()
                 if relay.slow:
-                    sink.progress_at = loop.time()
+                    sink.progress_at = now
+                if relay.complete:
+                    # Whatever becomes of the engine now, the answer is whole.
+                    late = self._deadline_at is not None and now >= self._deadline_at
+                    if late or now - sink.progress_at > _AFTER_FINISH_S:
+                        return
+                    continue
                 watch = Watch(
                     last_byte_at=response.last_byte_at,
                     last_progress_at=sink.progress_at,
                     tokens=relay.tokens,
-                    deadline_at=self._call.deadline_at,
+                    deadline_at=self._deadline_at,
                     client_waits=not relay.slow,
+                    batch_s=sink.batch_s,
                 )
                 await self._judge(watch, response)
-                watcher.looked(relay, loop.time())
+                watcher.looked(relay, now)
             problem = sink.ended.result()
         finally:
-            if not sink.ended.done() or sink.broken:
+            self.progress_at = sink.progress_at
+            if not sink.ended.done() or sink.broken or relay.over:
                 response.close()
             self._measure(sink, relay)
         if relay.problem is not None:
             response.close()
-            raise relay.problem
+            if not relay.complete:
+                raise relay.problem
         if not relay.complete:
             raise self._lost(problem or "its answer ended without a finish", relay.tokens)
 
@@ -152,16 +165,26 @@ class Attempt:
         if verdict is Verdict.GO_ON:
             return
         names = {"model": self._call.model, "worker": self._worker.id}
-        if verdict is Verdict.DEADLINE:
+        if verdict is Verdict.DEADLINE and self._call.deadline is not None:
             phase = "being written" if watch.tokens else "reading the prompt"
-            raise RbeeError("DEADLINE_EXCEEDED", deadline_s=self._call.deadline_s, phase=phase)
+            allowed_s = self._call.deadline.allowed_s
+            raise RbeeError("DEADLINE_EXCEEDED", deadline_s=allowed_s, phase=phase)
+        limit_s = round(stall_limit_s(watch, limits), 1)
         if verdict is Verdict.STALLED_WITHIN:
-            raise RbeeError("TOKEN_STALL", limit_s=limits.stall_s, **names)
+            raise RbeeError("TOKEN_STALL", limit_s=limit_s, **names)
         if verdict is Verdict.STALLED_BEFORE:
-            raise RbeeError("FIRST_TOKEN_TIMEOUT", limit_s=limits.stall_s, **names)
+            raise RbeeError("FIRST_TOKEN_TIMEOUT", limit_s=limit_s, **names)
         if not await self._answers_probe():
             silent_s = round(now - watch.last_byte_at, 1)
             raise RbeeError("WORKER_HUNG", silent_s=silent_s, **names)
+
+    def _headers(self) -> list[tuple[str, str]]:
+        """The worker's, and what is left of the deadline for an engine that heeds it."""
+        headers = worker_headers(self._worker)
+        if self._call.deadline is not None:
+            left_s = self._call.deadline.left_s(asyncio.get_running_loop().time())
+            headers.append((HEADER, f"{left_s:.3f}"))
+        return headers
 
     async def _answers_probe(self) -> bool:
         try:
@@ -202,6 +225,8 @@ class _Sink:
     ) -> None:
         self.ended: asyncio.Future[str | None] = loop.create_future()
         self.progress_at = loop.time()
+        self.batch_s = 0.0
+        """The longest time between two signs of progress in the prompt."""
         self.first_token_at: float | None = None
         self.paused = False
         """The client did not read for a while."""
@@ -220,16 +245,18 @@ class _Sink:
         except EventTooLarge:
             self._end("it sent an event beyond all bounds")
             return
-        if relay.problem is not None:
-            self._end(None)
-            return
         prompt = relay.prompt.processed if relay.prompt else 0
         if (relay.tokens, prompt) != self._seen:
-            self._seen = (relay.tokens, prompt)
-            self.progress_at = self._loop.time()
+            now = self._loop.time()
+            if prompt > self._seen[1] > 0:
+                self.batch_s = max(self.batch_s, now - self.progress_at)
             if relay.tokens and self.first_token_at is None:
-                self.first_token_at = self.progress_at
-        if relay.slow:
+                self.first_token_at = now
+            self._seen = (relay.tokens, prompt)
+            self.progress_at = now
+        if relay.problem is not None or relay.over:
+            self._end(None)
+        elif relay.slow:
             self.paused = True
             self._response.pause()
 

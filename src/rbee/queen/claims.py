@@ -22,8 +22,8 @@ def claim_of(visit: Visit, ask: Ask, call: Call, *, brief: bool = False) -> Clai
         key_id=visit.caller.key_id,
         priority=_priority(visit.header(_HEADER.lower())),
         conversation=conversation_of(ask.body),
-        deadline_at=call.deadline_at,
-        deadline_s=call.deadline_s,
+        deadline_at=call.deadline.at if call.deadline else None,
+        deadline_s=call.deadline.allowed_s if call.deadline else 0.0,
         brief=brief,
     )
 

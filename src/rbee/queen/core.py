@@ -1,7 +1,7 @@
 """What all requests share: roster, lanes, wishes, the link to the hive. One owner of each.
 
 `Core` turns what the hive says into what waiting requests get, and what requests need into what
-the hive is told. It is synchronous but for `cause_of_death`.
+the hive is told. It is synchronous.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from rbee.policy.access import is_loopback
 from rbee.policy.affinity import Warmth
 from rbee.policy.keys import needed
 from rbee.policy.pressure import Memory
+from rbee.policy.retry_budget import RetryBudget
 from rbee.queen.allowance import Allowances
 from rbee.queen.counters import Counters
+from rbee.queen.deaths import Deaths
 from rbee.queen.events import Events
 from rbee.queen.hive_link import HiveLink
 from rbee.queen.lanes import Lanes, Ticket
 from rbee.queen.roster import SERVING, LaneKey, Roster
 from rbee.queen.served_models import Served, ServedModels
+from rbee.queen.speeds import PromptSpeeds
 from rbee.queen.wishes import Wishes
 from rbee.queen.worker_health import WorkerHealth
 from rbee.settings import Settings
@@ -50,6 +53,9 @@ class Core:
         self.counters = Counters()
         self.keys = KeyFile(Home(Path(settings.home)).keys_file)
         self.allowances = Allowances()
+        self.deaths = Deaths(self.clock)
+        self.budget = RetryBudget(settings.bounds.retries_per_minute)
+        self.speeds = PromptSpeeds()
         self.met = asyncio.Event()
         self.stopping = False
         self.keep_workers = False
@@ -79,8 +85,6 @@ class Core:
             limit_bytes=settings.bounds.control_message_bytes,
         )
         self._log = log
-        self._deaths: dict[str, control.Problem] = {}
-        self._gone = asyncio.Event()
         self._hive_away_since = self.clock()
         self._pulls: dict[str, asyncio.Task[None]] = {}
         self._changed: set[asyncio.Event] = set()
@@ -145,18 +149,6 @@ class Core:
         self.link.tell(control.Suspect(worker, to_problem(error.report)))
         self.roster.drop(worker)
 
-    async def cause_of_death(self, worker: str, within_s: float) -> RbeeError | None:
-        """Why the hive says that a worker is gone, if it says so in time."""
-        until = self.clock() + within_s
-        while worker not in self._deaths and self.clock() < until:
-            self._gone.clear()
-            try:
-                await asyncio.wait_for(self._gone.wait(), max(0.0, until - self.clock()))
-            except TimeoutError:
-                break
-        problem = self._deaths.get(worker)
-        return from_problem(problem) if problem is not None else None
-
     def log_request(self, job: str, model: str, path: str, code: str, caller: str) -> None:
         self._log("request", job=job, model=model, path=path, code=code, caller=caller)
 
@@ -203,9 +195,12 @@ class Core:
             self.link.tell(control.Want(wish))
 
     def unwant(self, model: str) -> None:
-        self.wishes.drop(model)
-        self.models.overrides.pop(model, None)
-        self.link.tell(control.Unwant(model))
+        try:
+            self.wishes.drop(model)
+        finally:
+            # A full disk keeps nobody from unloading a model.
+            self.models.overrides.pop(model, None)
+            self.link.tell(control.Unwant(model))
 
     def watch(self) -> asyncio.Event:
         """An event that is set at every change of workers; give it back with `unwatch`."""
@@ -289,17 +284,17 @@ class Core:
         if worker.state == "DRAINING" and not self.roster.busy.get(worker.id):
             self.link.tell(control.Busy(worker.id, 0))
         if worker.state in SERVING:
-            # A new life under the same id: what ended the last one explains nothing any more.
-            self._deaths.pop(worker.id, None)
+            self.deaths.forget(worker.id)
         elif worker.problem is not None:
-            self._remember_death(worker.id, worker.problem)
+            self.deaths.remember(worker.id, worker.problem)
         self.lanes.pump((worker.model, worker.mode))
 
     def _worker_gone(self, gone: control.WorkerGone) -> None:
         self.roster.drop(gone.id, gone=True)
         self.health.forget(gone.id)
+        self.speeds.forget(gone.id)
         if gone.problem is not None:
-            self._remember_death(gone.id, gone.problem)
+            self.deaths.remember(gone.id, gone.problem)
         lane = (gone.model, gone.mode)
         self.lanes.pump(lane)
         if gone.problem is None and not self.roster.has_hope(lane):
@@ -314,12 +309,6 @@ class Core:
         self.wishes.forget_passing(lane)
         if error.report.retry is not Retry.NEVER and error.code != "WORKER_QUARANTINED":
             self.lanes.lane(lane).problem = None
-
-    def _remember_death(self, worker: str, problem: control.Problem) -> None:
-        self._deaths[worker] = problem
-        if len(self._deaths) > 256:
-            self._deaths.pop(next(iter(self._deaths)))
-        self._gone.set()
 
     def _lose_hive(self) -> None:
         self.roster.hive_connected = False

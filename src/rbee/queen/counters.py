@@ -21,6 +21,10 @@ class Counters:
         self.events: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """At the door, by code: keys, rates, and what is no request."""
+        self.splices: Counter[tuple[str, bool]] = Counter()
+        """By mode, and whether exact."""
+        self.lost: Counter[str] = Counter()
+        """Answers that a fault of ours ended, by model."""
         self._recent: dict[str, deque[tuple[float, float, int]]] = {}
 
     def started(self, model: str) -> None:

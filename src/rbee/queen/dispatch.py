@@ -1,33 +1,31 @@
 """One request for a model, from its place in line to its end: the only inference retry there is.
 
-The visible loop: take a place in line, get a slot, make an attempt; on a fault before the client
-has any of the answer, go elsewhere, at most three times. After that the fault is told.
+The visible loop: take a place in line, get a slot, make an attempt; on a fault go elsewhere, at
+most three times. What the client already has is taken up by the next attempt where that can be
+done (`queen.tries`); else the fault is told.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from rbee.errors import RbeeError, Retry
 from rbee.policy.admission import Claim
 from rbee.queen.answer import Answer
 from rbee.queen.attempt import Attempt, Call
 from rbee.queen.core import Core
-from rbee.queen.lanes import Lease, Ticket
+from rbee.queen.course import Course
+from rbee.queen.lanes import Lease
 from rbee.queen.relay import Relay
 from rbee.queen.roster import LaneKey
 from rbee.queen.served_models import Served
-
-MAX_ATTEMPTS = 3
-"""Enough to pass over two broken workers; more would hide a sick machine behind waiting."""
+from rbee.queen.tries import ChatTries, PlainTries, Talk, Tries
+from rbee.queen.waiting import Telling, Waiting
+from rbee.wire.transcript import Transcript
 
 _WHOLE_BODY_BYTES = 256 << 20
-_CAUSE_WITHIN_S = 1.0
-"""How long a broken connection waits for the hive to say why the worker died."""
-_LOOK_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +35,18 @@ class Task:
     served: Served
     lane: LaneKey
     call: Call
-    relay: Callable[[Answer], Relay] | None
+    relay: Callable[[Answer], Relay] | None = None
     edit: Callable[[bytes], bytes] | None = None
     """What is done to a one-body answer before it goes out."""
+    talk: Talk | None = None
+    """Chat and completions: relayed and spliced by what is said here."""
     claim: Claim = field(default_factory=Claim)
     """What it brings to the door: whose it is, how urgent, and what it asks."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether the engine is asked for a stream."""
+        return self.relay is not None or self.talk is not None
 
 
 class Dispatch:
@@ -50,195 +55,118 @@ class Dispatch:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def run(self, task: Task, answer: Answer) -> None:
-        """Answer the request, with its result or with a coded error. Never raises RbeeError."""
+    async def run(self, task: Task, answer: Answer, transcript: Transcript | None = None) -> None:
+        """Answer the request, with its result or with a coded error. Never raises RbeeError.
+
+        `transcript`: what the client was given before, by a queen that is no more.
+        """
         core = self._core
         core.counters.started(task.served.name)
+        core.budget.requested(core.clock())
+        course = Course(core, answer, task.lane, task.served.name)
+        tries = self._tries(task, answer, transcript or Transcript(), course)
         began = core.clock()
         code = "ok"
         try:
-            await self._attempts(task, answer)
+            await self._attempts(task, answer, tries, course)
         except RbeeError as error:
             code = error.code
-            answer.fail(error, spent=bool(answer.attempts))
+            self._give_up(answer, error, tries, course)
         except asyncio.CancelledError:
             code = "CANCELLED"
             if not answer.closed:
                 code = "SHUTTING_DOWN"
                 answer.fail(RbeeError("SHUTTING_DOWN"))
         finally:
+            course.close()
             core.counters.ended(task.served.name, code, core.clock() - began)
             core.log_request(
                 answer.job_id, task.served.name, task.call.path, code, task.claim.key_id
             )
 
-    async def _attempts(self, task: Task, answer: Answer) -> None:
-        tried: list[str] = []
-        while True:
-            waiter = _Waiting(self._core, task, answer)
-            lease = await waiter.lease(tried)
+    def _tries(self, task: Task, answer: Answer, transcript: Transcript, course: Course) -> Tries:
+        if task.talk is None:
+            return PlainTries(task.call, answer, task.relay)
+        return ChatTries(self._core, task.call, task.talk, answer, transcript, course)
+
+    async def _attempts(self, task: Task, answer: Answer, tries: Tries, course: Course) -> None:
+        waiting = Waiting(
+            self._core, task.served, task.lane, task.call, task.claim, self._telling(task, answer)
+        )
+        again = False
+        while not tries.complete():
+            lease = await waiting.lease(course.tried, again=again)
+            again = True
             try:
-                await self._attempt(task, answer, lease)
+                await self._attempt(task, answer, lease, tries)
             except RbeeError as raised:
-                tried.append(lease.worker.id)
-                again = self._may_go_on(raised, answer) and len(tried) < MAX_ATTEMPTS
-                error = raised
-                if not again or not self._elsewhere(task.lane, tried):
-                    error = await self._cause(raised, lease)
-                self._note_attempt(answer, lease, error)
-                if not again:
-                    raise error from raised
+                if tries.objected(raised):
+                    continue
+                after_s = self._core.clock() - lease.since
+                course.failed(lease, raised, after_s)
+                if not tries.repairable:
+                    raise await course.cause(raised) from raised
+                await course.go_on(raised)
             else:
                 return
 
-    async def _attempt(self, task: Task, answer: Answer, lease: Lease) -> None:
-        core = self._core
+    async def _attempt(self, task: Task, answer: Answer, lease: Lease, tries: Tries) -> None:
+        core, worker = self._core, lease.worker
         code: str | None = "CANCELLED"
-        attempt = Attempt(core.client, lease.worker, task.call, core.settings)
+        times: dict[str, float | None] = {}
         try:
-            answer.worker = lease.worker
-            if lease.worker.degraded:
-                answer.extra_header("x-rbee-degraded", lease.worker.degraded)
-            relay = task.relay(answer) if task.relay is not None else None
-            watcher = _Telling(core, task, answer)
-            response = await attempt.open(relay, watcher)
-            streamed = (response.header("content-type") or "").startswith("text/event-stream")
-            if relay is None or not streamed:
-                body = await attempt.read(response, _WHOLE_BODY_BYTES)
-                kind = response.header("content-type") or "application/json"
-                body = task.edit(body) if task.edit is not None else body
-                answer.whole(response.status, body, kind)
-            else:
-                answer.on_room(lambda: attempt.resume(response, relay))
-                await attempt.stream(response, relay, watcher)
-                relay.finish()
-                now = core.clock()
-                took_s = now - lease.since
-                core.counters.add_tokens(lease.worker.id, relay.tokens, now, took_s=took_s)
+            call, relay = tries.prepare(lease)
+            attempt = Attempt(core.client, worker, call, core.settings)
+            answer.worker = worker
+            if worker.degraded:
+                answer.extra_header("x-rbee-degraded", worker.degraded)
+            try:
+                await self._relayed(task, answer, attempt, relay)
+            finally:
+                times = {"first_token_s": attempt.first_token_s, "gap_s": attempt.gap_s}
+                tries.ended(attempt)
+                if relay is not None:
+                    self._count(lease, relay)
             code = None
         except RbeeError as error:
             code = error.code
             raise
         finally:
-            times = {"first_token_s": attempt.first_token_s, "gap_s": attempt.gap_s}
             core.health.ended(lease, code, **times)
             core.lanes.release(lease, served=code is None)
 
-    async def _cause(self, error: RbeeError, lease: Lease) -> RbeeError:
-        """The hive's word on why a worker is gone is better than "the connection broke"."""
-        if error.code == "WORKER_HUNG":
-            self._core.suspect(lease.worker.id, error)
-            return error
-        if error.code != "WORKER_LOST":
-            return error
-        return await self._core.cause_of_death(lease.worker.id, _CAUSE_WITHIN_S) or error
+    def _count(self, lease: Lease, relay: Relay) -> None:
+        core, id_, now = self._core, lease.worker.id, self._core.clock()
+        core.counters.add_tokens(id_, relay.tokens, now, took_s=now - lease.since)
+        if relay.prompt is not None:
+            core.speeds.measured(id_, relay.prompt)
 
-    def _note_attempt(self, answer: Answer, lease: Lease, error: RbeeError) -> None:
-        after_ms = round((self._core.clock() - lease.since) * 1000)
-        answer.attempts.append(
-            {"worker": lease.worker.id, "code": error.code, "after_ms": after_ms}
-        )
-
-    @staticmethod
-    def _may_go_on(error: RbeeError, answer: Answer) -> bool:
-        """Whether another attempt can help, and the client has no part of an answer yet that it
-        would repeat."""
-        if answer.closed or answer.delivered or answer.finished:
-            return False
-        return error.report.retry in (Retry.ELSEWHERE, Retry.SAME)
-
-    def _elsewhere(self, lane: LaneKey, tried: list[str]) -> bool:
-        """Whether a worker serves that was not tried: else the next attempt waits for news."""
-        return any(one.id not in tried for one in self._core.roster.serving(lane))
-
-
-class _Waiting:
-    """The wait for a slot: bounded in time, visible to the client, ended by a hang-up."""
-
-    def __init__(self, core: Core, task: Task, answer: Answer) -> None:
-        self._core = core
-        self._task = task
-        self._answer = answer
-        self._telling = _Telling(core, task, answer)
-
-    async def lease(self, tried: list[str]) -> Lease:
-        core, task = self._core, self._task
-        core.ensure(task.served, task.lane)
-        ticket = core.lanes.enter(
-            task.lane,
-            loading_slots=task.served.slots,
-            tried=(*tried, *self._others()),
-            claim=task.claim,
-            again=bool(tried),
-        )
-        try:
-            while not ticket.lease.done():
-                await asyncio.wait({ticket.lease}, timeout=_LOOK_EVERY_S)
-                if not ticket.lease.done():
-                    self._check(ticket)
-            lease = ticket.lease.result()
-            task.served.check(lease.worker.digest)
-            return lease
-        except BaseException:
-            core.lanes.leave(ticket)
-            raise
-
-    def _others(self) -> list[str]:
-        """Workers of another version than the one that was asked for."""
-        pin = self._task.served.pin
-        if not pin:
-            return []
-        serving = self._core.roster.serving(self._task.lane)
-        return [one.id for one in serving if one.digest != pin]
-
-    def _check(self, ticket: Ticket) -> None:
-        core, call = self._core, self._task.call
-        core.check_hive(ticket.lane)
-        limit_s = core.settings.limits.queue_wait_s
-        if core.lanes.waited_s(ticket) >= limit_s:
-            raise RbeeError("QUEUE_TIMEOUT", model=call.model, limit_s=limit_s)
-        now = core.clock()
-        if call.deadline_at is not None and now >= call.deadline_at:
-            phase = "waiting for a slot"
-            raise RbeeError("DEADLINE_EXCEEDED", deadline_s=call.deadline_s, phase=phase)
-        self._telling.waiting(core.waiting_facts(ticket), now)
-
-
-class _Telling:
-    """Tells a waiting client how things stand: typed events at once, comments after the hold."""
-
-    def __init__(self, core: Core, task: Task, answer: Answer) -> None:
-        timing = core.settings.timing
-        self._answer = answer
-        self._streams = task.relay is not None and answer.streams
-        self._every_s = 0.5 if answer.typed_events else timing.comment_every_s
-        held_s = 0.25 if answer.typed_events else timing.hold_status_s
-        self._next_at = core.clock() + held_s
-        self._last: Mapping[str, Any] = {}
-
-    def waiting(self, facts: Mapping[str, Any], now: float) -> None:
-        if not self._streams or now < self._next_at:
+    async def _relayed(
+        self, task: Task, answer: Answer, attempt: Attempt, relay: Relay | None
+    ) -> None:
+        watcher = self._telling(task, answer)
+        response = await attempt.open(relay, watcher)
+        streamed = (response.header("content-type") or "").startswith("text/event-stream")
+        if relay is None or not streamed:
+            body = await attempt.read(response, _WHOLE_BODY_BYTES)
+            kind = response.header("content-type") or "application/json"
+            body = task.edit(body) if task.edit is not None else body
+            answer.whole(response.status, body, kind)
             return
-        self._next_at = now + self._every_s
-        if self._answer.typed_events and facts == self._last:
-            return
-        self._last = facts
-        self._answer.note(_words(facts), facts)
+        answer.on_room(lambda: attempt.resume(response, relay))
+        await attempt.stream(response, relay, watcher)
+        relay.finish()
 
-    def looked(self, relay: Relay, now: float) -> None:
-        if relay.tokens:
-            return
-        prompt = relay.prompt
-        share = prompt.processed / prompt.total if prompt and prompt.total else 0.0
-        self.waiting({"phase": "prefill", "progress": round(share, 3)}, now)
+    def _give_up(self, answer: Answer, error: RbeeError, tries: Tries, course: Course) -> None:
+        """Nothing is left to try: the client is told, with what there is."""
+        if course.tried and not answer.closed and error.report.retry is not Retry.NEVER:
+            self._core.counters.lost[course.model] += 1
+            course.tell(f"given up after {len(course.tried)} attempts; the client was told", "lost")
+        if tries.partial:
+            report = error.report
+            details = {**report.details, "partial": tries.partial}
+            error = RbeeError.from_report(replace(report, details=details))
+        answer.fail(error, spent=bool(answer.attempts))
 
-
-def _words(facts: Mapping[str, Any]) -> str:
-    if facts["phase"] == "queued":
-        wait_s = facts.get("expected_wait_s")
-        return f"queued, place {facts['position']}" + (f", about {wait_s:.0f} s" if wait_s else "")
-    if facts.get("waits_for"):
-        return f"waiting for the memory that {', '.join(facts['waits_for'])} holds"
-    if facts["phase"] == "loading":
-        return "loading the model"
-    return f"reading the prompt, {facts['progress']:.0%}"
+    def _telling(self, task: Task, answer: Answer) -> Telling:
+        return Telling(self._core, answer, streams=task.streams and answer.streams)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
 from rbee.errors import RbeeError
 from rbee.policy.admission import Claim
+from rbee.policy.deadline import Deadline
 from rbee.queen.answer import Answer
 from rbee.queen.attempt import Call
 from rbee.queen.claims import claim_of
 from rbee.queen.dispatch import Dispatch, Task
-from rbee.queen.relay import ChatRelay, PassRelay, Relay
+from rbee.queen.passing import PassRelay
+from rbee.queen.relay import Relay
 from rbee.queen.routes import Visit
+from rbee.queen.tries import Talk
 from rbee.wire.llama_server import without_path
 from rbee.wire.openai import Ask, parse_ask, upstream_body, with_params
 from rbee.wire.problem import encode
+from rbee.wire.resumption import shape_of
 
 
 async def chat(visit: Visit) -> None:
@@ -27,26 +30,22 @@ async def chat(visit: Visit) -> None:
     core = visit.core
     served = core.models.find(ask.model, core.roster.models)
     path = visit.exchange.request.path
-    seed = secrets.randbits(31)
-    body = upstream_body(_named(ask, served.name), params=served.how.params, seed=seed)
+    body = upstream_body(
+        _named(ask, served.name), params=served.how.params, seed=secrets.randbits(31)
+    )
     quiet = visit.header("x-rbee-quiet") == "1"
-    choices = _choices(ask.body)
-
-    def relay(answer: Answer) -> Relay:
-        return ChatRelay(
-            answer,
-            model=served.name,
-            path=path,
-            choices=choices,
-            stream=ask.stream,
-            wants_usage=ask.wants_usage,
-            facts=None if quiet else lambda: _facts(visit, served.name),
-        )
-
-    call = _call(visit, ask, path, body, served.name)
+    talk = Talk(
+        body,
+        shape_of(body, chat=path.endswith("chat/completions")),
+        exact=visit.header("x-rbee-exact") == "1",
+        stream=ask.stream,
+        wants_usage=ask.wants_usage,
+        facts=None if quiet else lambda: _facts(visit, served.name),
+    )
+    call = _call(visit, ask, path, b"", served.name)
     claim = claim_of(visit, ask, call)
-    task = Task(served, (served.name, "chat"), call, relay, claim=claim)
-    await Dispatch(core).run(task, visit.answer)
+    task = Task(served, (served.name, "chat"), call, talk=talk, claim=claim)
+    await Dispatch(core).run(task, visit.answer, visit.answer.transcript)
 
 
 async def embeddings(visit: Visit) -> None:
@@ -60,19 +59,31 @@ async def passed(visit: Visit) -> None:
     core = visit.core
     served = core.models.find(ask.model, core.roster.models)
     ask = replace(ask, body=with_params(ask.body, served.how.params))
-    if not ask.stream:
+    if not ask.stream and _is_list(ask.body.get("prompt")):
         await _whole(visit, "chat", ask)
         return
     path = visit.exchange.request.path
-    body = encode(_named(ask, served.name).body)
+    wants_progress = ask.stream and bool(ask.body.get("return_progress"))
+    body = {**_named(ask, served.name).body, "stream": True, "return_progress": True}
 
     def relay(answer: Answer) -> Relay:
-        return PassRelay(answer, model=served.name)
+        return PassRelay(
+            answer,
+            model=served.name,
+            path=path,
+            stream=ask.stream,
+            wants_progress=wants_progress,
+        )
 
-    call = _call(visit, ask, path, body, served.name)
+    call = _call(visit, ask, path, encode(body), served.name)
     claim = claim_of(visit, ask, call)
     task = Task(served, (served.name, "chat"), call, relay, claim=claim)
     await Dispatch(core).run(task, visit.answer)
+
+
+def _is_list(prompt: object) -> bool:
+    """Several prompts, which the engine answers with several objects in one body."""
+    return isinstance(prompt, list) and not all(isinstance(one, int) for one in prompt)
 
 
 async def plain(visit: Visit) -> None:
@@ -90,9 +101,9 @@ async def props(visit: Visit) -> None:
             "INVALID_REQUEST", problem="model is missing: /props?model=NAME", param="model"
         )
     served = core.models.find(name, core.roster.models)
-    call = Call("GET", "/props", b"", served.name, None, 0.0)
+    call = Call("GET", "/props", b"", served.name, None)
     lane, claim = (served.name, "chat"), Claim(brief=True)
-    task = Task(served, lane, call, None, edit=without_path, claim=claim)
+    task = Task(served, lane, call, edit=without_path, claim=claim)
     await Dispatch(core).run(task, visit.answer)
 
 
@@ -105,7 +116,7 @@ async def _whole(visit: Visit, mode: str, ask: Ask | None = None, *, brief: bool
     body = encode({**_named(ask, served.name).body, "stream": False})
     call = _call(visit, ask, path, body, served.name)
     claim = claim_of(visit, ask, call, brief=brief)
-    task = Task(served, (served.name, mode), call, None, claim=claim)
+    task = Task(served, (served.name, mode), call, claim=claim)
     await Dispatch(core).run(task, visit.answer)
 
 
@@ -130,13 +141,7 @@ def _named(ask: Ask, name: str) -> Ask:
 
 def _call(visit: Visit, ask: Ask, path: str, body: bytes, model: str) -> Call:
     limit_s = ask.timeout_s or visit.core.settings.limits.total_s
-    deadline_at = visit.core.clock() + limit_s if limit_s else None
-    return Call("POST", path, body, model, deadline_at, limit_s)
-
-
-def _choices(body: Mapping[str, Any]) -> int:
-    count = body.get("n")
-    return count if isinstance(count, int) and count > 0 else 1
+    return Call("POST", path, body, model, Deadline.after(limit_s, visit.core.clock()))
 
 
 def _facts(visit: Visit, model: str) -> dict[str, Any]:
@@ -150,4 +155,6 @@ def _facts(visit: Visit, model: str) -> dict[str, Any]:
             facts["degraded"] = answer.worker.degraded
     if answer.attempts:
         facts["attempts"] = answer.attempts
+    if answer.splices:
+        facts["splices"] = answer.splices
     return facts

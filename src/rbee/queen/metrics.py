@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rbee.queen.core import Core
@@ -21,8 +22,12 @@ class _Collector:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    def collect(self):  # type: ignore[no-untyped-def]
+    def collect(self) -> Iterator[Any]:
         """The families, as prometheus_client wants them."""
+        yield from self._answers()
+        yield from self._workers()
+
+    def _answers(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         core, counters = self._core, self._core.counters
@@ -44,12 +49,28 @@ class _Collector:
         for family, counts in ((faults, counters.events), (refused, counters.refused)):
             for code, count in counts.items():
                 family.add_metric([code], count)
+        splices = CounterMetricFamily(
+            "rbee_splices", "Answers taken up by another attempt", labels=["mode", "exact"]
+        )
+        for (mode, exact), count in counters.splices.items():
+            splices.add_metric([mode, "true" if exact else "false"], count)
+        lost = CounterMetricFamily(
+            "rbee_answers_lost", "Answers that could not be finished", labels=["model"]
+        )
+        for model, count in counters.lost.items():
+            lost.add_metric([model], count)
         running = GaugeMetricFamily("rbee_requests_running", "Requests in work", labels=["model"])
         for model, count in counters.running.items():
             running.add_metric([model], count)
         waiting = GaugeMetricFamily("rbee_requests_waiting", "Requests in line", labels=["model"])
         for model, count in core.lanes.waiting().items():
             waiting.add_metric([model], count)
+        yield from (requests, seconds, tokens, faults, refused, splices, lost, running, waiting)
+
+    def _workers(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        core = self._core
         slots = GaugeMetricFamily(
             "rbee_worker_slots", "Slots of a worker", labels=["worker", "model", "state"]
         )
@@ -78,5 +99,4 @@ class _Collector:
         connects.add_metric([], core.client.connects)
         hive = GaugeMetricFamily("rbee_hive_connected", "1: this machine's agent is there")
         hive.add_metric([], 1 if core.roster.hive_connected else 0)
-        yield from (requests, seconds, tokens, faults, running, waiting, slots, busy)
-        yield from (degraded, breakers, share, places, connects, hive, refused)
+        yield from (slots, busy, degraded, breakers, share, places, connects, hive)

@@ -7,17 +7,17 @@ SDKs take such an end for success, so we must not cause it).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
-
-import msgspec
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from rbee.errors import RbeeError
-from rbee.queen.answer import Answer, Dialect
+from rbee.queen.delivery import Delivery
 from rbee.wire import sse
-from rbee.wire.assembly import Assembly
+from rbee.wire.control import WorkerView
 from rbee.wire.llama_server import Chunk, PromptProgress, decode_chunk, stream_error
-from rbee.wire.problem import encode
+from rbee.wire.seam import Diverged, Seam
+from rbee.wire.transcript import Conditions, Transcript
 from rbee.wire.unreadable import UNREADABLE
 
 
@@ -27,9 +27,15 @@ class Relay(Protocol):
     tokens: int
     prompt: PromptProgress | None
     problem: RbeeError | None
-    complete: bool
     slow: bool
     """The client does not read: the engine is to be paused."""
+
+    @property
+    def complete(self) -> bool: ...
+
+    @property
+    def over(self) -> bool:
+        """The answer is complete before the engine's end of it: nothing more is read."""
 
     def take(self, event: sse.Event) -> None: ...
 
@@ -37,39 +43,51 @@ class Relay(Protocol):
         """End the client's answer; called once, when `complete`."""
 
 
-Facts = Callable[[], Mapping[str, Any]]
-"""What the `rbee` object of the finish chunk says."""
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """How an attempt takes up what an earlier one has delivered."""
+
+    seam: Seam
+    mode: str
+    exact: bool
+    from_token: int
+    joined: Callable[[], None]
+    """Called once, with the first chunk that is new to the client."""
 
 
 class ChatRelay:
-    """Chat and text completions, streamed on or put together as one object."""
+    """One attempt at a chat or completions answer."""
 
     def __init__(
         self,
-        answer: Answer,
+        delivery: Delivery,
         *,
         model: str,
         path: str,
-        choices: int,
-        stream: bool,
-        wants_usage: bool,
-        facts: Facts | None,
+        worker: WorkerView,
+        splice: Splice | None = None,
     ) -> None:
         self.tokens = 0
         self.prompt: PromptProgress | None = None
         self.problem: RbeeError | None = None
-        self.complete = False
         self.slow = False
-        self._answer = answer
+        self._delivery = delivery
         self._model = model
         self._path = path
-        self._to_finish = choices
-        self._wants_usage = wants_usage
-        self._facts = facts
-        self._whole = None if stream else Assembly(chat=path.endswith("chat/completions"))
+        self._worker = worker
+        self._splice = splice
+        self._joined = splice is None
+
+    @property
+    def complete(self) -> bool:
+        return self._delivery.complete
+
+    @property
+    def over(self) -> bool:
+        return self._splice is not None and self._splice.seam.over
 
     def take(self, event: sse.Event) -> None:
-        if event.data is None or event.data == b"[DONE]" or self.problem is not None:
+        if event.data is None or event.data == b"[DONE]" or self.problem is not None or self.over:
             return
         try:
             chunk = decode_chunk(event.data)
@@ -77,87 +95,70 @@ class ChatRelay:
             self.problem = RbeeError(
                 "WORKER_LOST",
                 model=self._model,
-                tokens=self.tokens,
+                tokens=self._delivery.transcript.tokens,
                 problem="it sent an event that cannot be read",
+                worker=self._worker.id,
             )
             return
         if chunk.error is not None:
-            self.problem = stream_error(bytes(chunk.error), model=self._model, path=self._path)
+            self.problem = stream_error(chunk.error, model=self._model, path=self._path)
         elif chunk.prompt_progress is not None:
             self.prompt = chunk.prompt_progress
-        elif chunk.choices:
-            self._take_choices(chunk, event)
-        elif chunk.usage is not None:
-            if self._answer.place is not None:
-                self._answer.place.count(event.data)
-            if self._wants_usage or self._whole is not None:
-                self._forward(event.raw, event.data)
-
-    def finish(self) -> None:
-        if self._whole is None:
-            self._answer.finish_stream(done_mark=True)
-            return
-        result = self._whole.result()
-        if self._facts is not None:
-            result["rbee"] = self._facts()
-        self._answer.whole(200, encode(result))
-
-    def _take_choices(self, chunk: Chunk, event: sse.Event) -> None:
-        assert event.data is not None
-        self.tokens += 1
-        finished = chunk.finished
-        if not finished:
-            self._forward(event.raw, event.data)
-            return
-        self._to_finish -= finished
-        self.complete = self._to_finish <= 0
-        if self.complete and self._facts is not None and self._whole is None:
-            value = msgspec.json.decode(event.data)
-            value["rbee"] = self._facts()
-            data = encode(value)
-            self._forward(sse.encode(data), data)
         else:
-            self._forward(event.raw, event.data)
-
-    def _forward(self, raw: bytes, data: bytes) -> None:
-        if self._whole is not None:
-            self._whole.add(data)
-        elif not self._answer.send(raw):
-            self.slow = True
-
-
-_FINISH_MARKS = {
-    Dialect.RESPONSES: (b"response.completed", b"response.incomplete", b"response.failed"),
-    Dialect.ANTHROPIC: (b"message_stop",),
-    Dialect.NATIVE: (b'"stop":true', b'"stop": true'),
-    Dialect.OPENAI: (b'"finish_reason":"',),
-}
-
-
-class PassRelay:
-    """A stream of another dialect, forwarded as it is, engine comments left out."""
-
-    def __init__(self, answer: Answer, *, model: str) -> None:
-        self.tokens = 0
-        self.prompt: PromptProgress | None = None
-        self.problem: RbeeError | None = None
-        self.complete = False
-        self.slow = False
-        self._answer = answer
-        self._model = model
-
-    def take(self, event: sse.Event) -> None:
-        if event.data is None or self.problem is not None:
-            return
-        self.tokens += 1
-        if self._answer.dialect is not Dialect.OPENAI and event.data == b"[DONE]":
-            return
-        if self._answer.place is not None:
-            self._answer.place.count(event.data)
-        named = event.name or event.data
-        self.complete |= any(mark in named for mark in _FINISH_MARKS[self._answer.dialect])
-        if not self._answer.send(event.raw):
-            self.slow = True
+            self._take(chunk, event.raw, event.data)
 
     def finish(self) -> None:
-        self._answer.finish_stream(done_mark=False)
+        self._delivery.finish()
+
+    def _take(self, chunk: Chunk, raw: bytes, data: bytes) -> None:
+        place = self._delivery.answer.place
+        if chunk.usage is not None and place is not None:
+            place.count(data)
+        if self._delivery.wants(chunk):
+            self.tokens += bool(chunk.choices)
+            if self._splice is not None:
+                self._join(self._splice, data)
+            else:
+                self._put(chunk, raw, data)
+
+    def _join(self, splice: Splice, data: bytes) -> None:
+        """Only what the client does not have goes out."""
+        try:
+            new = splice.seam.take(data)
+        except Diverged:
+            self.problem = RbeeError(
+                "SPLICE_DIVERGED",
+                model=self._model,
+                tokens=splice.from_token,
+                why="another worker says something else",
+            )
+            return
+        if new is None:
+            return
+        chunk = decode_chunk(new)
+        if not self._joined and chunk.choices:
+            self._joined = True
+            splice.joined()
+        self._put(chunk, sse.encode(new), new)
+
+    def _put(self, chunk: Chunk, raw: bytes, data: bytes) -> None:
+        transcript = self._delivery.transcript
+        if transcript.head is None:
+            self._note_conditions(transcript)
+        if not self._delivery.put(chunk, raw, data):
+            self.slow = True
+
+    def _note_conditions(self, transcript: Transcript) -> None:
+        """The first chunk of the first attempt goes out: what a replay must match is known now."""
+        prompt = self.prompt
+        transcript.prompt_tokens = prompt.total if prompt else 0
+        transcript.conditions = conditions_of(self._worker, prompt.cache if prompt else _UNKNOWN)
+
+
+_UNKNOWN = -1
+"""Cached tokens of an engine that says nothing of its progress: no replay of it is exact."""
+
+
+def conditions_of(worker: WorkerView, cached_tokens: int) -> Conditions:
+    """What an attempt on this worker runs under."""
+    return Conditions(worker.digest, worker.build, worker.device, worker.settings, cached_tokens)

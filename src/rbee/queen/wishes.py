@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from rbee.edge.disk import translated
 from rbee.edge.private_file import write_private
 from rbee.queen.roster import LaneKey
 from rbee.settings import KEEP_ALWAYS
@@ -32,15 +34,16 @@ class Wishes:
         self._lasting = {(wish.name, wish.mode): wish for wish in found}
 
     def put(self, wish: ModelWish, *, lasting: bool) -> bool:
-        """Wish it; False if exactly this was wished already."""
+        """Wish it; False if exactly this was wished already. Raises DISK_… if a lasting wish cannot
+        be kept: then it is none."""
         lane = (wish.name, wish.mode)
         if self.get(lane) == wish and lane not in self._resting:
             return False
         self._resting.discard(lane)
         if lasting:
+            self._save({**self._lasting, lane: wish})
             self._passing.pop(lane, None)
             self._lasting[lane] = wish
-            self._save()
         elif lane not in self._lasting:
             self._passing[lane] = wish
         return True
@@ -53,13 +56,13 @@ class Wishes:
         return self._lasting.get(lane, self._passing.get(lane))
 
     def drop(self, model: str) -> None:
-        """End all wishes for this model."""
+        """End all wishes for this model. Raises DISK_… if they may come back with the next rbee."""
         before = len(self._lasting)
         self._resting = {lane for lane in self._resting if lane[0] != model}
         self._lasting = {lane: wish for lane, wish in self._lasting.items() if lane[0] != model}
         self._passing = {lane: wish for lane, wish in self._passing.items() if lane[0] != model}
         if len(self._lasting) != before:
-            self._save()
+            self._save(self._lasting)
 
     def forget_passing(self, lane: LaneKey) -> None:
         if lane not in self._resting:
@@ -89,5 +92,9 @@ class Wishes:
     def lasting(self) -> tuple[ModelWish, ...]:
         return tuple(self._lasting.values())
 
-    def _save(self) -> None:
-        write_private(self._path, msgspec.json.encode(list(self._lasting.values())))
+    def _save(self, lasting: Mapping[LaneKey, ModelWish]) -> None:
+        data = msgspec.json.encode(list(lasting.values()))
+        try:
+            write_private(self._path, data)
+        except OSError as exc:
+            raise translated(exc, "write to", self._path, len(data)) from exc

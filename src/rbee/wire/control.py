@@ -110,6 +110,9 @@ class WorkerView(msgspec.Struct, frozen=True):
     retry_in_s: float = 0.0
     waits_for: tuple[str, ...] = ()
     """Models that hold the memory it needs, and that are to leave."""
+    settings: str = ""
+    """A fingerprint of what beside file, build and device decides the text: equal ones repeat one
+    another."""
 
 
 class ModelView(msgspec.Struct, frozen=True):

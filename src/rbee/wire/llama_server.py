@@ -15,6 +15,36 @@ class PromptProgress(msgspec.Struct, frozen=True):
     total: int = 0
     cache: int = 0
     processed: int = 0
+    time_ms: float = 0.0
+
+
+class FunctionDelta(msgspec.Struct, frozen=True):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class CallDelta(msgspec.Struct, frozen=True):
+    """A piece of a tool call; id and name come once, arguments in pieces."""
+
+    index: int | None = None
+    id: str | None = None
+    function: FunctionDelta | None = None
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """A piece of a chat message."""
+
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    """The same, in the words of other engines."""
+    tool_calls: tuple[CallDelta, ...] | None = None
+
+
+class Logprobs(msgspec.Struct, frozen=True):
+    content: tuple[msgspec.Raw, ...] | None = None
+    """One entry a token."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -23,7 +53,8 @@ class Choice(msgspec.Struct, frozen=True):
     index: int = 0
     finish_reason: str | None = None
     text: str | None = None
-    delta: msgspec.Raw = msgspec.Raw(b"")
+    delta: Delta | None = None
+    logprobs: Logprobs | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -37,7 +68,7 @@ class Chunk(msgspec.Struct, frozen=True):
     choices: tuple[Choice, ...] = ()
     usage: Usage | None = None
     prompt_progress: PromptProgress | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
     @property
     def finished(self) -> int:
@@ -88,9 +119,9 @@ def refusal(status: int, body: bytes, *, model: str, path: str) -> RbeeError:
     )
 
 
-def stream_error(raw: bytes, *, model: str, path: str) -> RbeeError:
+def stream_error(said: object, *, model: str, path: str) -> RbeeError:
     """An error event in the middle of an engine's stream."""
-    error = _error_object(b'{"error":' + raw + b"}")
+    error = _error_of(said)
     code = error.get("code")
     status = code if isinstance(code, int) else 500
     return refusal(status, msgspec.json.encode({"error": error}), model=model, path=path)
@@ -112,10 +143,13 @@ def _error_object(body: bytes) -> dict[str, Any]:
         value = msgspec.json.decode(body)
     except UNREADABLE:
         return {}
-    error = value.get("error") if isinstance(value, dict) else None
-    if isinstance(error, str):
-        return {"message": error}
-    return error if isinstance(error, dict) else {}
+    return _error_of(value.get("error") if isinstance(value, dict) else None)
+
+
+def _error_of(said: object) -> dict[str, Any]:
+    if isinstance(said, str):
+        return {"message": said}
+    return said if isinstance(said, dict) else {}
 
 
 def _round_up(value: int, step: int) -> int:

@@ -10,24 +10,27 @@ Feature: Workers that die, and come back
     And the event log names WORKER_KILLED
 
   @own
-  Scenario: A worker is killed in the middle of an answer
-    Given rbee serves the model tiny
+  Scenario: A worker is killed in the middle of an answer, and retries are used up
+    Given the setting RBEE_RETRIES_PER_MINUTE is 0
+    And rbee serves the model tiny
     And a stream is running
     When the worker gets SIGKILL
     Then the stream ends with the error WORKER_KILLED or WORKER_LOST, and then [DONE]
     And a request is served
 
   @own
-  Scenario: A worker aborts in the middle of an answer
-    Given rbee serves the model tiny
+  Scenario: A worker aborts in the middle of an answer, and retries are used up
+    Given the setting RBEE_RETRIES_PER_MINUTE is 0
+    And rbee serves the model tiny
     And a stream is running
     When the worker gets SIGABRT
     Then the stream ends with the error WORKER_CRASHED or WORKER_LOST, and then [DONE]
     And the event log names WORKER_CRASHED
 
   @own
-  Scenario: A worker hangs in the middle of an answer
-    Given the setting RBEE_SILENCE_S is 1
+  Scenario: A worker hangs in the middle of an answer, and retries are used up
+    Given the setting RBEE_RETRIES_PER_MINUTE is 0
+    And the setting RBEE_SILENCE_S is 1
     And rbee serves the model tiny
     And a stream is running
     When the worker gets SIGSTOP

@@ -1,0 +1,120 @@
+"""The wait for a slot: bounded in time, visible to the client, ended by a hang-up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from rbee.errors import RbeeError
+from rbee.policy.admission import Claim
+from rbee.queen.answer import Answer
+from rbee.queen.attempt import Call
+from rbee.queen.core import Core
+from rbee.queen.lanes import Lease, Ticket
+from rbee.queen.relay import Relay
+from rbee.queen.roster import LaneKey
+from rbee.queen.served_models import Served
+
+_LOOK_EVERY_S = 0.25
+
+
+class Waiting:
+    """Takes places in line for one request until it has a slot."""
+
+    def __init__(
+        self,
+        core: Core,
+        served: Served,
+        lane: LaneKey,
+        call: Call,
+        claim: Claim,
+        telling: Telling,
+    ) -> None:
+        self._core = core
+        self._served = served
+        self._lane = lane
+        self._call = call
+        self._claim = claim
+        self._telling = telling
+
+    async def lease(self, tried: list[str], *, again: bool) -> Lease:
+        """A slot. `again`: it had one before, and is not refused for want of room."""
+        core, served = self._core, self._served
+        core.ensure(served, self._lane)
+        ticket = core.lanes.enter(
+            self._lane,
+            loading_slots=served.slots,
+            tried=(*tried, *self._others()),
+            claim=self._claim,
+            again=again,
+        )
+        try:
+            while not ticket.lease.done():
+                await asyncio.wait({ticket.lease}, timeout=_LOOK_EVERY_S)
+                if not ticket.lease.done():
+                    self._check(ticket)
+            lease = ticket.lease.result()
+            served.check(lease.worker.digest)
+            return lease
+        except BaseException:
+            core.lanes.leave(ticket)
+            raise
+
+    def _others(self) -> list[str]:
+        """Workers of another version than the one that was asked for."""
+        pin = self._served.pin
+        serving = self._core.roster.serving(self._lane)
+        return [one.id for one in serving if pin and one.digest != pin]
+
+    def _check(self, ticket: Ticket) -> None:
+        core, call = self._core, self._call
+        core.check_hive(ticket.lane)
+        limit_s = core.settings.limits.queue_wait_s
+        if core.lanes.waited_s(ticket) >= limit_s:
+            raise RbeeError("QUEUE_TIMEOUT", model=call.model, limit_s=limit_s)
+        now = core.clock()
+        if call.deadline is not None and call.deadline.passed(now):
+            phase = "waiting for a slot"
+            raise RbeeError("DEADLINE_EXCEEDED", deadline_s=call.deadline.allowed_s, phase=phase)
+        self._telling.waiting(core.waiting_facts(ticket), now)
+
+
+class Telling:
+    """Tells a waiting client how things stand: typed events at once, comments after the hold."""
+
+    def __init__(self, core: Core, answer: Answer, *, streams: bool) -> None:
+        timing = core.settings.timing
+        self._answer = answer
+        self._streams = streams
+        self._every_s = 0.5 if answer.typed_events else timing.comment_every_s
+        held_s = 0.25 if answer.typed_events else timing.hold_status_s
+        self._next_at = core.clock() + held_s
+        self._last: Mapping[str, Any] = {}
+
+    def waiting(self, facts: Mapping[str, Any], now: float) -> None:
+        if not self._streams or now < self._next_at:
+            return
+        self._next_at = now + self._every_s
+        if self._answer.typed_events and facts == self._last:
+            return
+        self._last = facts
+        self._answer.note(_words(facts), facts)
+
+    def looked(self, relay: Relay, now: float) -> None:
+        if relay.tokens:
+            return
+        prompt = relay.prompt
+        share = prompt.processed / prompt.total if prompt and prompt.total else 0.0
+        self.waiting({"phase": "prefill", "progress": round(share, 3)}, now)
+
+
+def _words(facts: Mapping[str, Any]) -> str:
+    if facts["phase"] == "queued":
+        wait_s = facts.get("expected_wait_s")
+        return f"queued, place {facts['position']}" + (f", about {wait_s:.0f} s" if wait_s else "")
+    if facts.get("waits_for"):
+        return f"waiting for the memory that {', '.join(facts['waits_for'])} holds"
+    if facts["phase"] == "loading":
+        return "loading the model"
+    return f"reading the prompt, {facts['progress']:.0%}"
