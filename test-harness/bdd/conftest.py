@@ -21,6 +21,8 @@ pytest_plugins = [
     "steps.workers",
     "steps.selftests",
     "steps.store",
+    "steps.machine",
+    "steps.swapping",
     "steps.splicing",
     "steps.hanging_up",
     "steps.admission",

@@ -57,6 +57,8 @@ ROUTES: dict[str, Route] = {
     "/rbee/models/stock": _admin("GET", store_admin.stock),
     "/rbee/serve": _admin("POST", admin.serve),
     "/rbee/stop": _admin("POST", admin.stop),
+    "/rbee/resume": _admin("POST", admin.resume),
+    "/rbee/workers/drain": _admin("POST", admin.drain_worker),
     "/rbee/workers/": _admin("GET", admin.worker_logs),
     "/rbee/events": _admin("GET", admin.events),
     "/rbee/keys": _admin("GET", keys.listing),

@@ -69,10 +69,7 @@ class ServedModels:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sources = {
-            block.name: tuple(_as_stored(source) for source in block.source)
-            for block in settings.models.values()
-        }
+        self._sources = _sources(settings)
         self.overrides: dict[str, ModelSettings] = {}
         """What `rbee serve` said, by public name; it wins over the TOML."""
 
@@ -94,6 +91,14 @@ class ServedModels:
                 continue
             default = replace(self._settings.defaults, name=view.name)
             yield Served(view.name, view.ref, self.overrides.get(view.name, default), view)
+
+    def follow(self, settings: Settings) -> None:
+        """Other settings hold now. What `rbee serve` said of a model is older than a new block."""
+        before, self._settings = self._settings, settings
+        self._sources = _sources(settings)
+        for name in tuple(self.overrides):
+            if before.models.get(name) != settings.models.get(name):
+                del self.overrides[name]
 
     def recall(self, wish: ModelWish) -> None:
         """A lasting wish of an earlier life says again how its model is run."""
@@ -148,6 +153,14 @@ def _split_pin(name: str) -> tuple[str, str]:
     """`NAME@sha256:HEX` → the name and `sha256:HEX`; without a pin the second is empty."""
     plain, at, digits = name.partition("@sha256:")
     return plain, f"sha256:{digits}" if at else ""
+
+
+def _sources(settings: Settings) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Of each block: what the store knows its sources by, and what they are pinned to."""
+    return {
+        block.name: tuple(_as_stored(source) for source in block.source)
+        for block in settings.models.values()
+    }
 
 
 def _as_stored(source: str) -> tuple[str, str]:

@@ -1,19 +1,20 @@
-"""`rbee workers`: list, logs, shutdown."""
+"""`rbee workers`: list, logs, drain, shutdown."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from urllib.parse import quote
 
 from rbee.errors import RbeeError
-from rbee.keeper.connection import checked
+from rbee.keeper.connection import Connection, checked
 from rbee.keeper.parsing import Parser, count_flag, verbs
 from rbee.keeper.render import Screen, put, safe, table
 
 
 def run(command: str, arguments: Sequence[str]) -> int:
-    does = {"list": _list, "logs": _logs, "shutdown": _shutdown}
+    does = {"list": _list, "logs": _logs, "drain": _drain, "shutdown": _shutdown}
     verb, rest = verbs(command, arguments, does)
     return does[verb](rest)
 
@@ -57,17 +58,37 @@ def _logs(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _drain(arguments: Sequence[str]) -> int:
+    does = "Replace one worker: another is loaded, this one finishes its answers and ends."
+    connection, asked = _meant("workers drain", does, arguments)
+    drained = connection.post("/rbee/workers/drain", {"worker": asked.worker})["drained"]
+    if asked.json:
+        put({"drained": drained})
+    else:
+        Screen.on(sys.stderr).mark("done", f"drained {drained}")
+    return 0
+
+
 def _shutdown(arguments: Sequence[str]) -> int:
-    parser = Parser("workers shutdown", "End one worker; a model that is served gets a new one.")
-    parser.add_argument("worker", metavar="WORKER")
-    asked = parser.parse(arguments)
-    connection = checked(asked.url)
-    known = [str(one["id"]) for one in connection.get("/rbee/ps")["workers"]]
-    if asked.worker not in known:
-        raise RbeeError("WORKER_NOT_FOUND", worker=asked.worker[:100])
+    does = "End one worker; a model that is served gets a new one."
+    connection, asked = _meant("workers shutdown", does, arguments)
     stopped = connection.post("/rbee/stop", {"worker": asked.worker})["stopped"]
     if asked.json:
         put({"stopped": stopped})
     else:
         Screen.on(sys.stderr).mark("done", f"stopped {', '.join(stopped)}")
     return 0
+
+
+def _meant(
+    command: str, does: str, arguments: Sequence[str]
+) -> tuple[Connection, argparse.Namespace]:
+    """What was asked of one worker that is there. Raises WORKER_NOT_FOUND."""
+    parser = Parser(command, does)
+    parser.add_argument("worker", metavar="WORKER")
+    asked = parser.parse(arguments)
+    connection = checked(asked.url)
+    known = [str(one["id"]) for one in connection.get("/rbee/ps")["workers"]]
+    if asked.worker not in known:
+        raise RbeeError("WORKER_NOT_FOUND", worker=asked.worker[:100])
+    return connection, asked
