@@ -34,6 +34,10 @@ class Relay(Protocol):
     def complete(self) -> bool: ...
 
     @property
+    def replaying(self) -> bool:
+        """It says what the client has already."""
+
+    @property
     def over(self) -> bool:
         """The answer is complete before the engine's end of it: nothing more is read."""
 
@@ -81,6 +85,10 @@ class ChatRelay:
     @property
     def complete(self) -> bool:
         return self._delivery.complete
+
+    @property
+    def replaying(self) -> bool:
+        return not self._joined
 
     @property
     def over(self) -> bool:
