@@ -129,7 +129,8 @@ class Bounds:
     event_bytes: int = 16 << 20
     """One SSE event of an engine."""
     retries_per_minute: int = 10
-    """Requests that may be tried again whatever the traffic; beyond them a fifth of it."""
+    """Requests that may be tried again whatever the traffic, beyond them a fifth of it; 0: none of
+    those that are not in this fifth."""
     control_message_bytes: int = 4 << 20
     worker_log_bytes: int = 16 << 20
 

@@ -24,6 +24,7 @@ pytest_plugins = [
     "steps.machine",
     "steps.swapping",
     "steps.splicing",
+    "steps.hanging_up",
     "steps.admission",
     "steps.registries",
     "steps.fetching",
