@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbee.edge.http_upstream import ConnectionLost, Response, Sink, Upstream
+from rbee.edge.peer import keep_asking
+from rbee.policy.access import is_loopback
 
 __all__ = ["ConnectionLost", "Endpoint", "HttpClient", "Response", "Sink"]
+
+_FAR_SILENT_S = 12
+"""A machine whose kernel answers nothing for so long is gone; a flap of a few seconds is borne."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,14 @@ class Endpoint:
 
     host: str
     port: int
+    tls: bool = False
+
+    @property
+    def authority(self) -> str:
+        """As the Host header has it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = self.port == (443 if self.tls else 80)
+        return host if usual else f"{host}:{self.port}"
 
 
 class HttpClient:
@@ -38,6 +53,7 @@ class HttpClient:
         self._idle: dict[Endpoint, list[Upstream]] = {}
         self._all: dict[Upstream, Endpoint] = {}
         self._closed = False
+        self._trust: ssl.SSLContext | None = None
         self._empty = asyncio.Event()
 
     async def request(
@@ -90,16 +106,22 @@ class HttpClient:
         if self._closed:
             raise ConnectionLost("this client is closed", sent=False)
         loop = asyncio.get_running_loop()
+        if endpoint.tls and self._trust is None:
+            self._trust = await asyncio.to_thread(ssl.create_default_context)
         try:
             async with asyncio.timeout(self._connect_s):
-                _, upstream = await loop.create_connection(
-                    lambda: Upstream(self._released, self._gone), endpoint.host, endpoint.port
+                transport, upstream = await loop.create_connection(
+                    lambda: Upstream(self._released, self._gone),
+                    endpoint.host,
+                    endpoint.port,
+                    ssl=self._trust if endpoint.tls else None,
                 )
         except TimeoutError as exc:
             raise ConnectionLost(f"no connection within {self._connect_s} s", sent=False) from exc
         except OSError as exc:
-            problem = os.strerror(exc.errno).lower() if exc.errno else str(exc)
-            raise ConnectionLost(problem, sent=False) from exc
+            raise ConnectionLost(_said_by(exc), sent=False) from exc
+        if not is_loopback(endpoint.host):
+            _watch(transport.get_extra_info("socket"))
         self.connects += 1
         self._all[upstream] = endpoint
         return upstream
@@ -125,6 +147,23 @@ class HttpClient:
         self._empty.set()
 
 
+def _watch(sock: socket.socket) -> None:
+    """Another machine may vanish without a word, unlike a process of this one."""
+    keep_asking(sock, idle_s=_FAR_SILENT_S // 3, every_s=_FAR_SILENT_S // 3)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _FAR_SILENT_S * 1000)
+
+
+def _said_by(exc: OSError) -> str:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {exc.verify_message}"
+    if isinstance(exc, ssl.SSLError):
+        return f"it speaks no TLS that we know: {exc.reason or exc}".lower()
+    if isinstance(exc, socket.gaierror):
+        return "its name cannot be resolved"
+    return os.strerror(exc.errno).lower() if exc.errno else str(exc)
+
+
 def _render(
     endpoint: Endpoint,
     method: str,
@@ -135,7 +174,7 @@ def _render(
     named = {name.lower() for name, _ in headers}
     lines = [f"{method} {path} HTTP/1.1\r\n"]
     if "host" not in named:
-        lines.append(f"host: {endpoint.host}:{endpoint.port}\r\n")
+        lines.append(f"host: {endpoint.authority}\r\n")
     lines += [f"{name}: {value}\r\n" for name, value in headers]
     if body or method not in ("GET", "HEAD"):
         lines.append(f"content-length: {len(body)}\r\n")

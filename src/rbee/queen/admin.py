@@ -68,6 +68,8 @@ async def serve(visit: Visit) -> None:
             raise RbeeError("INVALID_REQUEST", problem=f"{name} is out of range", param=name)
     core = visit.core
     served = core.models.find(ask.model, core.roster.models)
+    if served.attached is not None:
+        raise _not_ours(core.attached.of(served.name)[0].id, "load")
     how = _how(served.how, ask, served.name)
     core.models.overrides[served.name] = how
     wish = replace(served, how=how).wish("chat")
@@ -86,14 +88,19 @@ async def stop(visit: Visit) -> None:
     if ask.worker:
         if ask.worker not in core.roster.workers:
             raise RbeeError("WORKER_NOT_FOUND", worker=ask.worker[:100])
+        if core.roster.workers[ask.worker].attached:
+            raise _not_ours(ask.worker, "stop")
         await core.link.call(lambda id_: control.StopWorker(id_, ask.worker))
         visit.answer.whole(200, encode({"stopped": [ask.worker]}))
         return
     if ask.all:
-        models = sorted({one.model for one in core.roster.workers.values()})
+        models = sorted({one.model for one in core.roster.ours()})
         models += [wish.name for wish in core.wishes.all() if wish.name not in models]
     elif ask.model:
-        models = [core.models.find(ask.model, core.roster.models).name]
+        served = core.models.find(ask.model, core.roster.models)
+        if served.attached is not None:
+            raise _not_ours(core.attached.of(served.name)[0].id, "stop")
+        models = [served.name]
     else:
         raise RbeeError("INVALID_REQUEST", problem="Name a model, a worker, or all")
     visit.answer.whole(200, encode({"stopped": await stop_models(visit, models)}))
@@ -104,6 +111,9 @@ async def worker_logs(visit: Visit) -> None:
     worker, _, what = visit.rest.partition("/")
     if what != "logs":
         raise RbeeError("ROUTE_NOT_FOUND", path=visit.exchange.request.path[:200])
+    known = visit.core.roster.workers.get(worker)
+    if known is not None and known.attached:
+        raise _not_ours(worker, "read the log of")
     asked = parse_qs(visit.exchange.request.query).get("lines", ["100"])[0]
     lines = int(asked) if asked.isdecimal() and len(asked) < 7 else 100
     found = await visit.core.link.call(lambda id_: control.Logs(id_, worker, lines))
@@ -209,12 +219,12 @@ def _shown(visit: Visit, lane: LaneKey) -> list[dict[str, Any]]:
 async def stop_models(visit: Visit, models: list[str]) -> list[str]:
     """Drain all workers of these models; gives their ids once they are gone."""
     core = visit.core
-    stopped = [one.id for one in core.roster.workers.values() if one.model in models]
+    stopped = [one.id for one in core.roster.ours() if one.model in models]
     changed = core.watch()
     try:
         for name in models:
             core.unwant(name)
-        while any(one.model in models for one in core.roster.workers.values()):
+        while any(one.model in models for one in core.roster.ours()):
             await _next(core, changed)
     finally:
         core.unwatch(changed)
@@ -228,6 +238,10 @@ async def _next(core: Core, changed: asyncio.Event) -> None:
         core.check_hive_is_there()
         with suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), _LOOK_EVERY_S)
+
+
+def _not_ours(worker: str, deed: str) -> RbeeError:
+    return RbeeError("ATTACHED_NOT_OURS", worker=worker, deed=deed)
 
 
 def _how(how: ModelSettings, ask: _ServeAsk, name: str) -> ModelSettings:
