@@ -22,6 +22,7 @@ pytest_plugins = [
     "steps.selftests",
     "steps.store",
     "steps.splicing",
+    "steps.attached",
     "steps.admission",
     "steps.registries",
     "steps.fetching",
