@@ -20,8 +20,8 @@ from rbee.policy.access import is_loopback
 from rbee.policy.affinity import Warmth
 from rbee.policy.keys import needed
 from rbee.policy.pressure import Memory
-from rbee.queen.allowance import Allowances
 from rbee.policy.retry_budget import RetryBudget
+from rbee.queen.allowance import Allowances
 from rbee.queen.attached import AttachedWorkers
 from rbee.queen.counters import Counters
 from rbee.queen.deaths import Deaths
