@@ -95,6 +95,7 @@ class Proxy:
                 if not block:
                     return
                 if one is client:
+                    cutter.events = 0
                     server.sendall(block)
                 elif not self._answer(cutter.take(block), cutter, client):
                     return

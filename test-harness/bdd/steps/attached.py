@@ -76,7 +76,7 @@ def servers(tmp_path):
 
 
 @pytest.fixture
-def proxies():
+def broken_wires():
     with contextlib.ExitStack() as stack:
         yield stack
 
@@ -112,10 +112,10 @@ def is_attached_with_key(world, servers):
 
 
 @given("two servers of somebody else with the model hermes behind a broken proxy")
-def two_servers(world, servers, proxies):
+def two_servers(world, servers, broken_wires):
     world.seen["proxies"] = []
     for _ in range(2):
-        between = proxies.enter_context(proxy(servers.start("--model", "hermes")))
+        between = broken_wires.enter_context(proxy(servers.start("--model", "hermes")))
         world.seen["proxies"].append(between)
         attach(world, between.port)
 
@@ -302,6 +302,7 @@ def repaired(world, count, piece, fault, after):
         text, usage, rbee = told.texts[0], told.usages[0], told.rbee
     assert arm.struck
     assert text == whole and usage["completion_tokens"] == int(count), (text, usage)
+    assert len(rbee.get("attempts", [])) == 1, rbee
     assert [one["mode"] for one in rbee.get("splices", [])] == (
         [] if fault == "drops the finish" else ["continue"]
     )
