@@ -23,6 +23,7 @@ pytest_plugins = [
     "steps.store",
     "steps.splicing",
     "steps.attached",
+    "steps.attached_far",
     "steps.admission",
     "steps.registries",
     "steps.fetching",

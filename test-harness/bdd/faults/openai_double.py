@@ -95,6 +95,8 @@ class Double(BaseHTTPRequestHandler):
         self.end_headers()
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk"}
         head |= {"created": int(time.time()), "model": body["model"]}
+        if str(body["messages"][0]["content"]) == "Read long":
+            time.sleep(self.told.prompt_s)
         deltas, finish = _deltas(body)
         for delta in [{"role": "assistant", "content": ""}, *deltas]:
             self._event({**head, "choices": [_choice(delta)]})
@@ -163,6 +165,7 @@ def main() -> None:
     parser.add_argument("--owner", default="vllm")
     parser.add_argument("--key", default="")
     parser.add_argument("--gap-s", type=float, default=0.01)
+    parser.add_argument("--prompt-s", type=float, default=0, help="how long it reads a long prompt")
     parser.add_argument("--log", default="")
     Double.told = parser.parse_args()
     server = ThreadingHTTPServer((Double.told.host, Double.told.port), Double)

@@ -118,3 +118,38 @@ Feature: Servers that somebody else runs
     When the worker of rbee's own gets SIGKILL in the middle of an answer that must be exact
     Then the answer ends in SPLICE_DIVERGED
 
+  @own @serial
+  Scenario: A network that breaks between rbee and a server on another machine
+    Given the setting RBEE_ATTACHED_TOKEN_S is 2
+    And the setting RBEE_HEALTH_EVERY_S is 0.3
+    And the setting RBEE_CONNECT_S is 0.5
+    And rbee is on one side of a network, and a server with the model hermes on the other
+    And a second server with the model hermes runs beside rbee
+    When the network drops everything in the middle of an answer from there
+    Then the answer is whole, and the server beside rbee went on
+    And the server there is shown as FAILED
+    When the network is whole again
+    Then the server there is shown as READY
+    When the network resets everything in the middle of an answer from there
+    Then the answer is whole, and the server beside rbee went on
+    And the server there is shown as FAILED
+    When the network is whole again
+    Then the server there is shown as READY
+    When the network loses what rbee sends in the middle of an answer from there
+    Then the answer is whole, and the server beside rbee went on
+
+  @own @serial
+  Scenario: A network between rbee and a server that flaps, and that loses much
+    Given rbee is on one side of a network, and a server with the model hermes on the other
+    When the link is down for 1.5 s in the middle of an answer from there
+    Then the answer is whole, and nothing broke off
+    When the network loses 30 of a hundred packets in the middle of an answer from there
+    Then the answer is whole, and nothing broke off
+
+  # The kernel gives a machine up that answers nothing for 12 s; no token was due before.
+  @own @serial
+  Scenario: A machine that vanishes while its server reads a long prompt
+    Given rbee is on one side of a network, and a server with the model hermes on the other
+    And a second server with the model hermes runs beside rbee
+    When the network drops everything while the server there reads a prompt
+    Then the answer is whole, and the server beside rbee gave all of it
