@@ -39,9 +39,9 @@ def doors(stack: Stack) -> list[Door]:
 
 
 def talk(choose: Callable[[], Door], seed: int) -> Iterator[Turn]:
-    """A chat whose beginning is nobody else's, longer than 200 tokens."""
+    """A chat whose beginning is nobody else's, of about 500 tokens."""
     dice = random.Random(seed)
-    rules = " ".join(dice.choice(_WORDS) for _ in range(220))
+    rules = " ".join(dice.choice(_WORDS) for _ in range(450))
     messages = [{"role": "system", "content": f"Rules {seed}: {rules}"}]
     for number, words in enumerate(TURNS, 1):
         messages.append({"role": "user", "content": words})
@@ -54,7 +54,7 @@ def _ask(door: Door, messages: list[dict[str, str]], number: int) -> tuple[str, 
     said = {"model": "tiny", "messages": messages, "max_tokens": 6, "temperature": 0, "seed": 1}
     request = urllib.request.Request(
         f"http://127.0.0.1:{door.port}/v1/chat/completions",
-        json.dumps({**said, "stream": True}).encode(),
+        json.dumps({**said, "stream": True, "stream_options": {"include_usage": True}}).encode(),
         {"content-type": "application/json", "authorization": f"Bearer {door.key}"},
     )
     text, first_s, timings = "", 0.0, {}
@@ -70,7 +70,7 @@ def _ask(door: Door, messages: list[dict[str, str]], number: int) -> tuple[str, 
                 if piece:
                     first_s = first_s or time.perf_counter() - began
                     text += piece
-    read, cached = timings.get("prompt_n", 0), timings.get("cache_n", 0)
+    read, cached = timings["prompt_n"], timings["cache_n"]
     return text, Turn(number, first_s, read + cached, cached)
 
 

@@ -49,3 +49,12 @@ def test_an_rbee_that_hangs_in_mid_answer_is_told(
             asking.run()
 
     assert caught.value.code == "CONNECTION_LOST"
+
+
+def test_a_path_that_is_no_text_is_refused(home: Home) -> None:
+    """Linux has file names that no JSON can carry: USAGE, and no mistake of ours."""
+    name = b"bad\xff.gguf".decode("utf-8", "surrogateescape")
+    with pytest.raises(RbeeError) as caught:
+        Connection.of_home(home).post("/rbee/models/pull", {"name": name})
+
+    assert caught.value.code == "USAGE" and "UTF-8" in caught.value.report.message

@@ -150,6 +150,34 @@ def test_a_reader_that_leaves_is_no_error_message(home: Home) -> None:
     process.wait(10)
 
 
+@pytest.mark.parametrize("arguments", ["--help", "explain", "config show --json", "explain X"])
+def test_closed_streams_are_no_mistake(home: Home, arguments: str) -> None:
+    """Cron and daemons close what they do not read: the command works all the same."""
+    command = f"{sys.executable} -m rbee.keeper {arguments}"
+    expected = 2 if arguments.endswith("X") else 0
+    for closed in (">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {closed}"],
+            capture_output=True,
+            env=environment(home),
+            check=False,
+        )
+        assert done.returncode == expected, closed
+        assert b"Traceback" not in done.stderr and b"INTERNAL" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--help", "explain", "config show --json"])
+def test_output_that_a_disk_refuses_is_told(home: Home, arguments: str) -> None:
+    """`rbee … > FILE` on a full disk: DISK_IO, no traceback, no mistake of ours."""
+    command = f"{sys.executable} -m rbee.keeper {arguments} >/dev/full"
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, env=environment(home), check=False
+    )
+    assert done.returncode == 1
+    assert b"DISK_IO" in done.stderr and b"No space left" in done.stderr
+    assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
+
+
 def test_bad_configuration_stops_a_start(rbee: Rbee, home: Home) -> None:
     """A slip in rbee.toml is told with the nearest key, and nothing is started."""
     home.root.mkdir()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -61,6 +62,24 @@ def test_a_killed_child_leaves_no_pip(silent_index, number):
         assert is_gone(pip)
 
     asyncio.run(run())
+
+
+def test_a_child_that_is_told_to_end_again_and_again_ends_quietly(silent_index, capfd):
+    """From its hive's death and from its own: the second signal breaks into nothing."""
+
+    async def run() -> None:
+        pull = asyncio.ensure_future(child.run("pull", WHEEL, quiet, untroubled))
+        parent = (await pip_of_this_process()).parent()
+        assert parent is not None
+        while not is_gone(parent):
+            with suppress(psutil.NoSuchProcess):
+                parent.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0)
+        with pytest.raises(RbeeError):
+            await pull
+
+    asyncio.run(run())
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_cancelled_pull_leaves_nothing(silent_index, tmp_path):

@@ -1,5 +1,7 @@
 """Newer versions are seen by their digest, and by their revision where no digest is known."""
 
+import threading
+
 import pytest
 
 from rbee.errors import RbeeError
@@ -49,6 +51,19 @@ def test_a_source_that_cannot_be_asked_is_told_and_the_others_go_on(tmp_path):
 
     assert first.problem.code == "SOURCE_UNREACHABLE" and not first.outdated
     assert second.outdated
+
+
+def test_sources_are_asked_side_by_side(tmp_path):
+    """One that is slow, or gone, keeps nobody waiting but itself; the order is the store's."""
+    store, _ = stored(tmp_path, "x")
+    stored(tmp_path, "y", b"other")
+    both = threading.Barrier(2)
+
+    def look(manifest):
+        both.wait(10)
+        return Now("sha256:other")
+
+    assert [one.name for one in compared(store, look)] == ["x", "y"]
 
 
 def test_a_name_of_the_catalogue_is_held_against_it(tmp_path):

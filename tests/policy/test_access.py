@@ -9,6 +9,7 @@ from rbee.policy.access import (
     check,
     hostname,
     is_loopback,
+    may_bind,
 )
 
 LOOPBACK = ("loopback",)
@@ -56,6 +57,23 @@ def test_pages_of_this_machine_are_allowed_unless_the_word_is_removed():
 
     assert check("localhost", page, origins=LOOPBACK, bound="127.0.0.1") == Allowed(page)
     assert check("localhost", page, origins=(), bound="127.0.0.1") == OriginForbidden(page)
+
+
+def test_every_address_of_a_machine_that_listens_everywhere():
+    """An address cannot be rebound, only a name can; bound to one address it is that one."""
+    for host in ("192.0.2.7:7833", "[2001:db8::1]:7833"):
+        for bound in ("0.0.0.0", "::"):
+            assert check(host, None, origins=LOOPBACK, bound=bound) == Allowed()
+        assert check(host, None, origins=LOOPBACK, bound="127.0.0.1") == HostForbidden(host)
+    assert check("192.0.2.7", None, origins=LOOPBACK, bound="192.0.2.7") == Allowed()
+    for name in ("evil.example", "192.0.2.7.evil.example", "1.2.3"):
+        assert check(name, None, origins=LOOPBACK, bound="0.0.0.0") == HostForbidden(name)
+
+
+def test_others_are_let_near_only_with_keys():
+    """Without any, rbee stays on the loopback address."""
+    assert may_bind("127.0.0.1", keys=0) and may_bind("0.0.0.0", keys=1)
+    assert not may_bind("0.0.0.0", keys=0) and not may_bind("192.0.2.7", keys=0)
 
 
 def test_only_loopback_addresses_count_as_loopback():

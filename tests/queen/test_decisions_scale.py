@@ -31,7 +31,7 @@ def timed_us(act, times: int = 300) -> float:
 
 def crowd(workers: int, waiting: int) -> tuple[World, list]:
     """All slots busy, and so many in line, of 50 keys."""
-    world = World(queue_limit=waiting * 2)
+    world = World(queue_limit=waiting + 1000)
     for number in range(workers):
         world.worker(f"w{number}", slots=1)
     leases = [world.enter().lease.result() for _ in range(workers)]
@@ -49,19 +49,23 @@ def measured(workers: int, waiting: int) -> dict[str, float]:
         found["position"] = timed_us(lambda: world.lanes.position(next(looked)))
         found["expected wait"] = timed_us(lambda: world.lanes.expected_wait_s(LANE, 7))
         claim = Claim("k1", Priority.HIGH, conversation)
+        entered = []
 
-        def enter_and_leave() -> None:
-            world.lanes.leave(world.lanes.enter(LANE, loading_slots=1, claim=claim))
+        def enter() -> None:
+            entered.append(world.lanes.enter(LANE, loading_slots=1, claim=claim))
 
-        found["enter and leave"] = timed_us(enter_and_leave)
-        running = iter(leases[: min(100, workers)])
+        found["enter"] = timed_us(enter)
+        found["leave"] = timed_us(lambda: world.lanes.leave(entered.pop()))
+        scored, released = iter(leases), iter(leases)
 
-        def release_and_lease() -> None:
-            lease = next(running)
-            world.health.ended(lease, None, first_token_s=0.1)
-            world.lanes.release(lease, served=True)
+        def score() -> None:
+            world.health.ended(next(scored), None, first_token_s=0.1)
 
-        found["end, release, next lease"] = timed_us(release_and_lease, min(100, workers))
+        def release() -> None:
+            world.lanes.release(next(released), served=True)
+
+        found["score an attempt"] = timed_us(score, workers)
+        found["release, and lease to the next"] = timed_us(release, workers)
 
     asyncio.run(inside())
     return found

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rbee.errors import RbeeError
 from rbee.queen.wishes import Wishes
 from rbee.wire.control import ModelWish
 
@@ -33,6 +34,28 @@ def test_a_file_of_noise_is_no_wish(tmp_path, noise):
     (tmp_path / "w.json").write_bytes(noise)
     wishes = Wishes(tmp_path / "w.json")
     wishes.load()
+
+    assert wishes.all() == ()
+
+
+def test_a_wish_that_cannot_be_kept_is_none(tmp_path):
+    """The disk's refusal is told in our words; nothing is promised that the next rbee forgets."""
+    wishes = Wishes(tmp_path / "gone" / "w.json")
+    with pytest.raises(RbeeError) as caught:
+        wishes.put(WISH, lasting=True)
+
+    assert caught.value.code == "DISK_IO" and wishes.all() == ()
+
+
+def test_a_wish_ends_though_the_disk_refuses(tmp_path):
+    """It is told that it may come back, and it is ended for now."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    wishes = Wishes(folder / "w.json")
+    wishes.put(WISH, lasting=True)
+    folder.rename(tmp_path / "gone")
+    with pytest.raises(RbeeError):
+        wishes.drop("m")
 
     assert wishes.all() == ()
 

@@ -95,6 +95,33 @@ def test_nesting_has_an_end(body, refused):
         assert not refused
 
 
+JSON = st.recursive(
+    st.none() | st.integers(0, 9) | st.text(alphabet='[]{}"\\\\é:,', max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(alphabet='[{"\\\\', max_size=4), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def depth(value):
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, dict | list) + max(map(depth, inner), default=0)
+
+
+@given(JSON)
+def test_nesting_is_counted_where_it_is(value):
+    """Brackets in texts are no nesting, and none of the others is missed."""
+    body = msgspec.json.encode({"a": value})
+    deep = depth(value) + 1
+
+    assert parse_object(body, nesting=deep) == {"a": value}
+    if deep > 1:
+        with pytest.raises(RbeeError):
+            parse_object(body, nesting=deep - 1)
+
+
 @given(st.binary(max_size=200) | st.binary(max_size=40).map(lambda inside: b'{"a":"%b"}' % inside))
 def test_no_bytes_crash_the_parser(body):
     """Bytes are a request or an INVALID_REQUEST."""

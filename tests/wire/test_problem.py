@@ -89,6 +89,13 @@ def test_the_wrong_parameter_is_named():
     assert body(report)["error"]["param"] == "seed"
 
 
+def test_whoever_lacks_a_key_is_told_how_to_bring_one():
+    """RFC 9110 asks for it with each 401, and SDKs are not to try again."""
+    found = dict(headers(RbeeError("KEY_MISSING").report))
+
+    assert found == {"x-should-retry": "false", "www-authenticate": "Bearer"}
+
+
 def test_no_path_or_digest_leaves_over_http():
     """The keeper may print them, a client gets neither in facts nor in sentences."""
     secret = "/home/somebody/model.gguf"

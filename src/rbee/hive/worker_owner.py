@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
+from rbee.edge.disk import translated
 from rbee.errors import RbeeError
 from rbee.hive.death import cause_of_death
 from rbee.hive.surroundings import Surroundings
@@ -25,6 +26,9 @@ from rbee.version import VERSION
 from rbee.wire.control import ModelWish, Problem
 from rbee.wire.lifeline import FromWorker, Listening, LoadFailed, Loading, WorkerHello
 from rbee.wire.problem import from_problem, to_problem
+
+_FOLDER_BYTES = 64 << 10
+"""What a worker's folder holds before its log grows."""
 
 _ADMITTED = frozenset({State.STARTING, State.LOADING, State.READY, State.BUSY})
 """States of a worker that may become, or has become, ready."""
@@ -243,7 +247,7 @@ class WorkerOwner:
         try:
             folder = WorkerFolder.create(hive.workers, worker_id)
         except OSError as error:
-            raise self._crashed(worker_id, error) from error
+            raise translated(error, "write to", hive.workers, _FOLDER_BYTES) from error
         orders = spec(
             self.wish,
             plan,

@@ -164,7 +164,7 @@ class Answering:
     def _check_silence(self) -> None:
         """A long prompt is silent too: rbee is asked whether it lives. Raises CONNECTION_LOST."""
         if time.monotonic() - self._quiet_since > _QUIET_S:
-            self._connection.get("/rbee/status", within_s=_QUIET_S)
+            self._connection.get("/rbee/status", within_s=_QUIET_S, again=False)
             self._quiet_since = time.monotonic()
 
     def _check_deadline(self) -> None:

@@ -161,7 +161,7 @@ class Asker:
                 phase = "not even begun: rbee could not be reached"
                 raise RbeeError("DEADLINE_EXCEEDED", deadline_s=within_s, phase=phase)
 
-        self.connection.check_version(self.connection.get("/rbee/status", check))
+        self.connection.check_version(self.connection.get("/rbee/status", on_tick=check))
 
     def _tell_unusable(self, status: Mapping[str, Any]) -> None:
         self._devices = list(status.get("devices") or ())

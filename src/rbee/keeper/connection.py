@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -20,11 +19,16 @@ from rbee.version import VERSION
 if TYPE_CHECKING:
     from rbee.keeper.dialing import Dialing
 
+CONNECT_S = 2.0
 ANSWER_WITHIN_S = 10.0
 """For what rbee answers from memory: milliseconds, and more on a machine out of breath."""
-CONNECT_S = 2.0
+
 TICK_S = 0.1
 """How often a wait looks up: for the live line, a deadline, Ctrl-C."""
+
+
+def _endless() -> None:
+    """Work may take its time."""
 
 
 class Connection:
@@ -71,16 +75,18 @@ class Connection:
     def get(
         self,
         path: str,
-        on_tick: Callable[[], None] = lambda: None,
         *,
         within_s: float = ANSWER_WITHIN_S,
+        again: bool = True,
+        on_tick: Callable[[], None] = _endless,
     ) -> Any:
-        """Raises CONNECTION_LOST if the answer is not there in time: that rbee hangs."""
-        return self._whole("GET", path, None, on_tick, within_s)
+        """Raises CONNECTION_LOST if the answer is not there in time: that rbee hangs. `again`: a
+        distant one is dialled until it answers."""
+        reply = self.open("GET", path, None, within_s=within_s, again=again, on_tick=on_tick)
+        return self._read(reply)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Work may take its time."""
-        return self._whole("POST", path, body, lambda: None, math.inf)
+        return self._read(self.open("POST", path, body))
 
     def begin(self, path: str, body: Mapping[str, Any]) -> None:
         """Post what goes on behind the head of its answer. Raises as `get` does."""
@@ -92,7 +98,7 @@ class Connection:
         path: str,
         body: Mapping[str, Any] | None = None,
         *,
-        on_tick: Callable[[], None] = lambda: None,
+        on_tick: Callable[[], None] = _endless,
     ) -> Iterator[dict[str, Any]]:
         """JSON lines as they come; a line `{"error": …}` is raised. Closing it hangs up."""
         reply = self.open(method, path, body, on_tick=on_tick)
@@ -114,22 +120,19 @@ class Connection:
         body: Mapping[str, Any] | None,
         *,
         headers: tuple[tuple[str, str], ...] = (),
-        on_tick: Callable[[], None] = lambda: None,
-        within_s: float = math.inf,
+        within_s: float | None = None,
+        again: bool = True,
+        on_tick: Callable[[], None] = _endless,
     ) -> Reply:
-        """The answer once its head is in; an error status is raised as what rbee says.
-
-        `within_s`: for each try; the pauses between tries to reach a distant rbee do not count.
-        """
-        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        """The answer once its head is in; an error status is raised as what rbee says. `within_s`
+        bounds the answer from its request on, not the dials before it."""
+        try:
+            data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError as exc:
+            problem = "a name or path that is no UTF-8 cannot be asked for; give the file another"
+            raise RbeeError("USAGE", problem=problem) from exc
 
         def send(connect_s: float) -> Reply:
-            look = _patience(within_s)
-
-            def tick() -> None:
-                look()
-                on_tick()
-
             return ask(
                 self._address,
                 method,
@@ -138,24 +141,32 @@ class Connection:
                 body=data,
                 connect_s=connect_s,
                 tick_s=TICK_S,
-                on_tick=tick,
+                on_tick=on_tick if within_s is None else _patience(within_s, on_tick),
             )
 
+        once = self.local or not again
         try:
-            reply = send(CONNECT_S) if self.local else self._dialing().reach(send, on_tick)
+            reply = send(CONNECT_S) if once else self._dialing().reach(send, on_tick)
             if reply.status >= 400:
                 raise self._refusal(reply)
         except Broken as exc:
             raise self.lost(exc) from exc
         except OSError as exc:
+            if not self.local:
+                raise self.lost(exc) from exc
             raise RbeeError("NOT_RUNNING", url=self.shown) from exc
         except ValueError as exc:
             raise RbeeError("USAGE", problem=str(exc)) from exc
         return reply
 
     def lost(self, cause: Exception) -> RbeeError:
-        """CONNECTION_LOST for an answer that was cut or cannot be read."""
-        problem = cause.problem if isinstance(cause, Broken) else "its answer cannot be read"
+        """CONNECTION_LOST for an answer that was cut, cannot be read, or does not come any more."""
+        if isinstance(cause, Broken):
+            problem = cause.problem
+        elif isinstance(cause, OSError):
+            problem = "it cannot be reached any more"
+        else:
+            problem = "its answer cannot be read"
         return RbeeError("CONNECTION_LOST", url=self.shown, problem=problem)
 
     def check_version(self, status: Mapping[str, Any]) -> None:
@@ -172,15 +183,7 @@ class Connection:
         timing = load_settings(self.home).timing
         return Dialing(self.shown, DialFile(self.home), timing, on_pause=screen.live)
 
-    def _whole(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        on_tick: Callable[[], None],
-        within_s: float,
-    ) -> Any:
-        reply = self.open(method, path, body, on_tick=on_tick, within_s=within_s)
+    def _read(self, reply: Reply) -> Any:
         try:
             return json.loads(reply.body())
         except (Broken, ValueError) as exc:
@@ -198,12 +201,13 @@ class Connection:
         return error_from(body, status=reply.status)
 
 
-def _patience(within_s: float) -> Callable[[], None]:
+def _patience(within_s: float, on_tick: Callable[[], None]) -> Callable[[], None]:
     until = time.monotonic() + within_s
 
     def look() -> None:
+        on_tick()
         if time.monotonic() > until:
-            raise Broken(f"it did not answer within {within_s:.0f} s", sent=False)
+            raise Broken(f"it did not answer within {within_s:.0f} s")
 
     return look
 

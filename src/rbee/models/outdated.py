@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rbee.errors import RbeeError
@@ -11,6 +12,8 @@ from rbee.models.manifest import Manifest
 from rbee.models.store import Store
 from rbee.wire.problem import to_problem
 from rbee.wire.stored import Compared
+
+_SIDE_BY_SIDE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +31,19 @@ Look = Callable[[Manifest], Now | None]
 
 def compared(store: Store, look: Look) -> tuple[Compared, ...]:
     """Every stored model that has somebody to ask; one that cannot be asked now is told so, and
-    the others go on."""
-    found = []
-    for manifest in store.all():
-        try:
-            now = look(manifest)
-        except RbeeError as error:
-            problem = to_problem(error.report)
-            found.append(Compared(manifest.name, manifest.digest, problem=problem))
-            continue
-        if now is not None:
-            found.append(_compared(manifest, now))
-    return tuple(found)
+    the others go on. They are asked side by side: one that is gone takes its time."""
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as asking:
+        found = asking.map(lambda manifest: _asked(manifest, look), store.all())
+        return tuple(one for one in found if one is not None)
+
+
+def _asked(manifest: Manifest, look: Look) -> Compared | None:
+    try:
+        now = look(manifest)
+    except RbeeError as error:
+        problem = to_problem(error.report)
+        return Compared(manifest.name, manifest.digest, problem=problem)
+    return None if now is None else _compared(manifest, now)
 
 
 def _compared(manifest: Manifest, now: Now) -> Compared:

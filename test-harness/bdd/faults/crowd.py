@@ -20,7 +20,9 @@ class Visitor:
     """One client, and what it got."""
 
     body: bytes
+    key: str = ""
     status: int = 0
+    ended_at: float = 0.0
     took_s: float = 0.0
     retry_after_s: float = 0.0
     error: dict[str, Any] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Visitor:
             "content-type: application/json",
             "connection: close",
             f"content-length: {len(self.body)}",
+            *([f"authorization: Bearer {self.key}"] if self.key else []),
         ]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
 
@@ -93,8 +96,9 @@ class Crowd:
         self._selector.unregister(sock)
         sock.close()
         self._open -= 1
+        visitor.ended_at = time.monotonic()
         visitor.take(bytes(answer))
         if self._come_back and visitor.retry_after_s and visitor not in self._returned:
-            visitor.again = Visitor(visitor.body)
+            visitor.again = Visitor(visitor.body, visitor.key)
             self._returned.append(visitor.again)
             self._due.append((time.monotonic() + visitor.retry_after_s, visitor.again))

@@ -46,6 +46,18 @@ def cuts(after: str) -> Fault:
     return lambda asked, answer: setattr(answer, "cut_after", int(after))
 
 
+def loses_the_rest(after: str) -> Fault:
+    """What is beyond so many bytes is not there any more."""
+
+    def act(asked: Asked, answer: Answer) -> None:
+        if asked.begin >= int(after):
+            answer.status, answer.body, answer.headers = 404, b"no", {}
+        else:
+            answer.cut_after = int(after) - asked.begin
+
+    return act
+
+
 def goes_silent(after: str) -> Fault:
     return lambda asked, answer: setattr(answer, "hold_after", int(after))
 
@@ -130,6 +142,7 @@ def redirects(to: str) -> Fault:
 
 _VOCABULARY: dict[str, Callable[..., Fault]] = {
     r"cuts after (\d+) bytes": cuts,
+    r"loses all but (\d+) bytes": loses_the_rest,
     r"goes silent after (\d+) bytes": goes_silent,
     r"sends (\d+) bytes ten times a second": trickles,
     r"answers (\d+)": answers,

@@ -7,11 +7,12 @@ outside of the two namespaces is touched, and they go when the scenario ends.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 RBEE_ADDRESS = "10.203.0.1"
 CLIENT_ADDRESS = "10.203.0.2"
@@ -28,7 +29,7 @@ class Network:
     def __init__(self, name: str) -> None:
         self.rbee_side = f"rbee-{name}-a"
         self.client_side = f"rbee-{name}-b"
-        self._link = f"rb{name}b"
+        self.link = f"rb{name}b"
 
     def there(self, side: str) -> list[str]:
         """What stands before a command that is to run on that side."""
@@ -56,9 +57,9 @@ class Network:
 
     def flap(self, seconds: float) -> None:
         """The link is down for so long, and comes back by itself."""
-        _run(["ip", "-n", self.client_side, "link", "set", self._link, "down"])
+        _run(["ip", "-n", self.client_side, "link", "set", self.link, "down"])
         _run(["sleep", str(seconds)])
-        _run(["ip", "-n", self.client_side, "link", "set", self._link, "up"])
+        _run(["ip", "-n", self.client_side, "link", "set", self.link, "up"])
 
     def mend(self) -> None:
         """All rules go."""
@@ -79,24 +80,37 @@ def network() -> Iterator[Network]:
             raise Missing(f"program: {program}")
     if os.geteuid() != 0:
         raise Missing("privilege: network namespaces need root")
-    name = uuid.uuid4().hex[:6]
-    found = Network(name)
+    _remove_those_of_the_dead()
+    found = Network(f"{os.getpid():x}")
     try:
         try:
-            _build(found, name)
+            _build(found)
         except subprocess.CalledProcessError as error:
             told = (error.stderr or b"").decode(errors="replace").strip()
             raise Missing(f"kernel: network namespaces with iptables ({told})") from error
         yield found
     finally:
-        for side in (found.rbee_side, found.client_side):
-            subprocess.run(["ip", "netns", "del", side], check=False, capture_output=True)
+        _remove(found.rbee_side, found.client_side)
 
 
-def _build(found: Network, name: str) -> None:
+def _remove(*sides: str) -> None:
+    for side in sides:
+        subprocess.run(["ip", "netns", "del", side], check=False, capture_output=True)
+
+
+def _remove_those_of_the_dead() -> None:
+    """A run that was killed could not clean up: its pid stands in the names."""
+    listed = subprocess.run(["ip", "netns", "list"], check=False, capture_output=True, text=True)
+    for name in (line.split()[0] for line in listed.stdout.splitlines() if line):
+        found = re.fullmatch(r"rbee-([0-9a-f]+)-[ab]", name)
+        if found and not Path(f"/proc/{int(found.group(1), 16)}").exists():
+            _remove(name)
+
+
+def _build(found: Network) -> None:
     ends = (
-        (found.rbee_side, f"rb{name}a", RBEE_ADDRESS),
-        (found.client_side, f"rb{name}b", CLIENT_ADDRESS),
+        (found.rbee_side, found.link.removesuffix("b") + "a", RBEE_ADDRESS),
+        (found.client_side, found.link, CLIENT_ADDRESS),
     )
     for side, _, _ in ends:
         _run(["ip", "netns", "add", side])

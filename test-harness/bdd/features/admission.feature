@@ -60,3 +60,20 @@ Feature: More work than there is room for
     And the model tiny is stored
     When I ask with the priority urgent
     Then the answer is 400 INVALID_REQUEST
+
+  @own
+  Scenario: Chats come back to the worker that has read them
+    Given rbee serves the model tiny with --replicas 2 --parallel 2
+    When 6 chats of 3 turns go on, 2 at once
+    Then at least 90 % of their later turns found what was read before
+    And both workers took part
+
+  @own
+  Scenario: The flood of one key does not hold up another
+    Given the setting RBEE_LIMITS_QUEUE is 10
+    And rbee serves the model tiny with --parallel 1
+    And a key greedy
+    And a key patient
+    When the key greedy asks 40 times at once and the key patient once after that, for 16 tokens
+    Then the key patient was served before at least 7 of those before it
+    And 11 of the 41 were served and the others refused

@@ -54,8 +54,10 @@ Feature: Keys
   @own
   Scenario: With a key rbee listens where others reach it, and asks them all for one
     Given a key phone
+    And the key phone is in the environment
     When I run rbee up --detach --host 0.0.0.0
     Then it exits with 0
+    And the secret of the key phone is nowhere in the home or the processes of rbee
     When nobody in particular requests GET /v1/models
     Then the answer is 401 KEY_MISSING
     When the key phone requests GET /v1/models

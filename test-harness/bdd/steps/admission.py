@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 
 from pytest_bdd import given, parsers, then, when
 
@@ -69,6 +70,26 @@ def ask_and_come_back(world, count, tokens):
     ask_all(world, visitors(count, tokens), come_back=True)
 
 
+@when(
+    parsers.parse(
+        "the key {greedy} asks {count:d} times at once and the key {patient} once after that, "
+        "for {tokens:d} tokens"
+    )
+)
+def flood(world, greedy, count, patient, tokens):
+    first, last = visitors(count, tokens), visitors(1, tokens)
+    for one in first:
+        one.key = world.seen[greedy]["key"]
+    last[0].key = world.seen[patient]["key"]
+    flooding = threading.Thread(target=ask_all, args=(world, first))
+    flooding.start()
+    eventually(lambda: world.home.ps()["queues"]["tiny"]["waiting"] == 10, within_s=10)
+    port = int(world.home.url.rsplit(":", 1)[1])
+    Crowd(port, come_back=False).run(last, 60)
+    flooding.join(120)
+    world.seen["flood"], world.seen["last"] = first, last[0]
+
+
 @when(parsers.parse("one of the workers gets {name}"))
 def one_worker_gets(world, name):
     os.kill(world.home.workers("READY", "BUSY")[0]["pid"], getattr(signal, name))
@@ -80,6 +101,48 @@ def ask_with_priority(world, word):
     world.ask("POST", "/v1/chat/completions", json=chat_body(), headers=headers)
 
 
+@when(parsers.parse("{count:d} chats of {turns:d} turns go on, {at_once:d} at once"))
+def chats_go_on(world, count, turns, at_once):
+    world.seen["turns"] = []
+    left = list(range(count))
+
+    def some():
+        while left:
+            world.seen["turns"] += list(chat_of(world, left.pop(), turns))
+
+    threads = [threading.Thread(target=some) for _ in range(at_once)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+
+
+def chat_of(world, number, turns):
+    """The later turns of a chat whose long beginning is nobody else's."""
+    rules = " ".join(f"{word}{number}" for word in ("river", "stone", "lamp", "cloud") * 30)
+    messages = [{"role": "system", "content": f"Chat {number}. {rules}"}]
+    for turn in range(turns):
+        messages.append({"role": "user", "content": f"Say word {turn}."})
+        answer = world.home.chat(messages=messages, max_tokens=4)
+        assert answer.status_code == 200, answer.text
+        messages.append(answer.json()["choices"][0]["message"])
+        if turn:
+            yield answer.json()
+
+
+@then(parsers.parse("at least {share:d} % of their later turns found what was read before"))
+def found_cache(world, share):
+    read = [(one["timings"]["cache_n"], one["timings"]["prompt_n"]) for one in world.seen["turns"]]
+    assert read and all(cached + new > 200 for cached, new in read), read
+    found = sum(cached > new for cached, new in read)
+    assert found >= len(read) * share / 100, read
+
+
+@then("both workers took part")
+def both_took_part(world):
+    assert len({one["rbee"]["worker"] for one in world.seen["turns"]}) == 2
+
+
 @then(parsers.re(r"(?P<good>\d+) of them (was|were) served and (?P<bad>\d+) (was|were) refused.*"))
 def served_and_refused(world, good, bad):
     found = world.seen["visitors"]
@@ -89,6 +152,7 @@ def served_and_refused(world, good, bad):
     assert (statuses.count(200), len(refused)) == (int(good), int(bad)), statuses
     assert all(one.retry_after_s >= 1 for one in refused)
     slowest_s = max((one.took_s for one in refused), default=0.0)
+    print(f"{good} served, {bad} refused, the slowest refusal after {slowest_s:.2f} s")
     assert slowest_s <= 1, f"a refusal took {slowest_s:.2f} s"
 
 
@@ -99,6 +163,24 @@ def came_back(world, share):
     told = sorted(one.retry_after_s for one in world.seen["visitors"] if one.again)
     print(f"{served} of {len(again)} who came back were served, after {told[0]} to {told[-1]} s")
     assert again and served >= len(again) * share / 100, (served, len(again))
+
+
+@then(parsers.parse("the key patient was served before at least {count:d} of those before it"))
+def not_held_up(world, count):
+    last = world.seen["last"]
+    assert last.status == 200, last.error
+    later = [one for one in world.seen["flood"] if one.status == 200]
+    after = sum(one.ended_at > last.ended_at for one in later)
+    assert after >= count, (after, len(later))
+
+
+@then(parsers.parse("{good:d} of the {count:d} were served and the others refused"))
+def served_of_all(world, good, count):
+    found = [*world.seen["flood"], world.seen["last"]]
+    statuses = [one.status for one in found]
+    assert len(found) == count and statuses.count(200) == good, statuses
+    assert statuses.count(503) == count - good, statuses
+    assert all(one.retry_after_s >= 1 for one in found if one.status == 503)
 
 
 @then("nobody waits any more")

@@ -27,6 +27,11 @@ def plain_key(world, name):
     key_with(world, name, "")
 
 
+@given(parsers.parse("the key {name} is in the environment"))
+def in_environment(world, name):
+    world.home.env["RBEE_KEY"] = world.seen[name]["key"]
+
+
 @when(parsers.parse("the key {name} requests {method} {path}"))
 def ask_with_key(world, method, path, name):
     world.ask(method, path, headers={"authorization": f"Bearer {world.seen[name]['key']}"})

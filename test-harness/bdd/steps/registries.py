@@ -195,6 +195,16 @@ def many_faults(web, datatable):
         web.front.faults.append(mischief.at(model.address, fault))
 
 
+@given("the configuration lists it, and the same file at another host")
+def two_sources(world, web):
+    model = web.model
+    web.store.files[model.address] = File(model.path, '"another name of it"')
+    pin = "#sha256=" + model.digest.removeprefix("sha256:")
+    sources = [f'"{host.url}{model.address}{pin}"' for host in web.hosts]
+    block = f"[models.both]\nsource = [{', '.join(sources)}]\n"
+    (world.home.path / "rbee.toml").write_text(block)
+
+
 @given(parsers.parse("its bytes stop after {size_mib:d} MiB"))
 def gated(web, size_mib):
     web.front.gate_at = size_mib * MIB
