@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.chats import compare
 from bench.fetching import Fetch
+from bench.splices import kills, remembering_us
 from bench.stack import RBEE, Door, Stack, ask, ask_many, body, serving
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -147,6 +148,18 @@ def warm_chats(model: Path, count: int) -> None:
     row("their first token over random routing", f"{ratio:.2f} x", "<= 0.5 x", ratio <= 0.5)
 
 
+def killed(model: Path, rounds: int) -> None:
+    """A worker dies at token 20, and another one replays."""
+    with serving(
+        model, "--replicas", "2", RBEE_RESTART_FIRST_S="0.1", RBEE_RETRIES_PER_MINUTE="1000"
+    ) as stack:
+        wait_s, replay_s = kills(stack, rounds)
+    value = f"{wait_s:.2f} - {replay_s:.2f} = {wait_s - replay_s:.2f} s"
+    row("wait at a SIGKILL over the replay's own time", value, "<= 1 s", wait_s - replay_s <= 1)
+    cost_us = remembering_us()
+    row("remembering a chunk for a splice", f"{cost_us:.2f} us", "<= 2 us", cost_us <= 2)
+
+
 def fetched(model: Path, rounds: int) -> None:
     """A large file over loopback: its rate, and the memory that it takes."""
     stack = Stack(model, RBEE_LIMITS_DISK_RESERVE="0")
@@ -180,6 +193,7 @@ def main() -> None:
         throughput("double", queen, worker, 4, 0.9, 7)
         first_token("double", queen, worker, 25)
     warm_chats(model, 12)
+    killed(model, 5)
     cold_infer(model, 5)
 
 

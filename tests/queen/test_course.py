@@ -50,7 +50,10 @@ def test_a_request_that_crashes_two_workers_gets_no_third(tmp_path):
     async def body(here, hive, got):
         assert got.error["code"] == "REQUEST_QUARANTINED", got.error
         assert [one["code"] for one in got.error["attempts"]] == ["WORKER_CRASHED"] * 2
-        assert (await here.chat()).status_code == 200
+        again = await here.chat()
+        assert (again.status_code, again.json()["error"]["code"]) == (422, "REQUEST_QUARANTINED")
+        other = [{"role": "user", "content": "something else"}]
+        assert (await here.chat(messages=other)).status_code == 200
 
     with_dying(tmp_path, body, [CRASHED, CRASHED], others=[speak()])
 
@@ -71,6 +74,7 @@ def test_the_third_kill_is_the_last(tmp_path):
     async def body(here, hive, got):
         assert got.error["code"] == "ATTEMPTS_EXHAUSTED"
         assert "It was killed" in got.error["message"]
+        assert got.error["details"]["cause"] == "WORKER_KILLED"
 
     with_dying(tmp_path, body, [KILLED] * 3)
 

@@ -20,5 +20,10 @@ _KNOWN = frozenset({ERROR, USAGE, TIMEOUT, INTERRUPTED, KILLED, UNREACHABLE})
 
 
 def exit_code(report: Report) -> int:
-    """What the process ends with; a code that only a newer rbee knows counts as an error."""
-    return report.exit if report.exit in _KNOWN else ERROR
+    """What the process ends with; a code that only a newer rbee knows counts as an error, and where
+    several attempts failed the last one's cause decides."""
+    from rbee.errors.catalogue import CATALOGUE
+
+    cause = CATALOGUE.get(str(report.details.get("cause")))
+    found = report.exit if cause is None else cause.exit
+    return found if found in _KNOWN else ERROR

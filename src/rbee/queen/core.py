@@ -28,6 +28,7 @@ from rbee.queen.deaths import Deaths
 from rbee.queen.events import Events
 from rbee.queen.hive_link import HiveLink
 from rbee.queen.lanes import Lanes, Ticket
+from rbee.queen.poison import Poison
 from rbee.queen.roster import SERVING, LaneKey, Roster
 from rbee.queen.served_models import Served, ServedModels
 from rbee.queen.speeds import PromptSpeeds
@@ -55,6 +56,7 @@ class Core:
         self.keys = KeyFile(Home(Path(settings.home)).keys_file)
         self.allowances = Allowances()
         self.deaths = Deaths(self.clock)
+        self.poison = Poison(self.clock)
         self.budget = RetryBudget(settings.bounds.retries_per_minute)
         self.speeds = PromptSpeeds()
         self.met = asyncio.Event()
@@ -168,6 +170,7 @@ class Core:
         """A wish of an administrator, lasting unless it may unload; clears remembered failures."""
         self.wishes.put(wish, lasting=wish.keep_alive_s < 0)
         self.lanes.lane((wish.name, wish.mode)).problem = None
+        self.poison.forget(wish.name)
         self.link.tell(control.Want(wish, fresh=True))
 
     def unwant(self, model: str) -> None:

@@ -145,7 +145,11 @@ class Course:
     def _exhausted(self) -> RbeeError:
         last = self._failed[-1].error.report
         return RbeeError(
-            "ATTEMPTS_EXHAUSTED", model=self.model, tries=len(self._failed), last=last.message
+            "ATTEMPTS_EXHAUSTED",
+            model=self.model,
+            tries=len(self._failed),
+            last=last.message,
+            cause=last.code,
         )
 
 

@@ -69,10 +69,11 @@ class Dispatch:
         began = core.clock()
         code = "ok"
         try:
+            core.poison.check(task.served.name, task.claim.conversation.mark)
             await self._attempts(task, answer, tries, course)
         except RbeeError as error:
             code = error.code
-            self._give_up(answer, error, tries, course)
+            self._give_up(task, answer, error, tries, course)
         except asyncio.CancelledError:
             code = "CANCELLED"
             if not answer.closed:
@@ -162,8 +163,13 @@ class Dispatch:
         await attempt.stream(response, relay, watcher)
         relay.finish()
 
-    def _give_up(self, answer: Answer, error: RbeeError, tries: Tries, course: Course) -> None:
+    def _give_up(
+        self, task: Task, answer: Answer, error: RbeeError, tries: Tries, course: Course
+    ) -> None:
         """Nothing is left to try: the client is told, with what there is."""
+        if error.code == "REQUEST_QUARANTINED" and course.tried:
+            mark = task.claim.conversation.mark
+            self._core.poison.remember(task.served.name, mark, error.report)
         if course.tried and not answer.closed and error.report.retry is not Retry.NEVER:
             self._core.counters.lost[course.model] += 1
             course.tell(f"given up after {len(course.tried)} attempts; the client was told", "lost")

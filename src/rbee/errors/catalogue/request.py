@@ -219,7 +219,7 @@ ROWS = (
         do="rbee events   shows what happened to the workers; then ask again.",
         means="The text so far is what you have received.",
         facts=("model", "tries", "last"),
-        optional=("partial",),
+        optional=("partial", "cause"),
     ),
     Row(
         code="REQUEST_QUARANTINED",
