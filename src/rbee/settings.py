@@ -97,6 +97,8 @@ class Timing:
     attached_token_s: float = 60.0
     attached_probe_s: float = 5.0
     """For its list of models to come."""
+    attached_gone_s: float = 12.0
+    """Its machine's kernel answers nothing for so long: it is gone; a shorter flap is borne."""
     breaker_open_s: float = 60.0
     """How long a worker that somebody else runs gets nothing after too many faults."""
     breaker_open_local_s: float = 10.0

@@ -21,9 +21,6 @@ from rbee.policy.access import is_loopback
 
 __all__ = ["ConnectionLost", "Endpoint", "HttpClient", "Response", "Sink"]
 
-_FAR_SILENT_S = 12
-"""A machine whose kernel answers nothing for so long is gone; a flap of a few seconds is borne."""
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -43,13 +40,15 @@ class Endpoint:
 
 class HttpClient:
     """A pool of connections per endpoint; the one used last is used first, so that the others can
-    age. `idle_max` bounds those kept per endpoint."""
+    age. `idle_max` bounds those kept per endpoint. Another machine is gone if its kernel answers
+    nothing for `gone_s`."""
 
-    def __init__(self, connect_s: float, idle_max: int = 64) -> None:
+    def __init__(self, connect_s: float, idle_max: int = 64, *, gone_s: float = 12.0) -> None:
         self.connects = 0
         """Connections made so far."""
         self._connect_s = connect_s
         self._idle_max = idle_max
+        self._gone_s = gone_s
         self._idle: dict[Endpoint, list[Upstream]] = {}
         self._all: dict[Upstream, Endpoint] = {}
         self._closed = False
@@ -121,7 +120,7 @@ class HttpClient:
         except OSError as exc:
             raise ConnectionLost(_said_by(exc), sent=False) from exc
         if not is_loopback(endpoint.host):
-            _watch(transport.get_extra_info("socket"))
+            _watch(transport.get_extra_info("socket"), self._gone_s)
         self.connects += 1
         self._all[upstream] = endpoint
         return upstream
@@ -147,11 +146,12 @@ class HttpClient:
         self._empty.set()
 
 
-def _watch(sock: socket.socket) -> None:
+def _watch(sock: socket.socket, gone_s: float) -> None:
     """Another machine may vanish without a word, unlike a process of this one."""
-    keep_asking(sock, idle_s=_FAR_SILENT_S // 3, every_s=_FAR_SILENT_S // 3)
+    every_s = max(1, round(gone_s / 3))
+    keep_asking(sock, idle_s=every_s, every_s=every_s)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _FAR_SILENT_S * 1000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(gone_s * 1000))
 
 
 def _said_by(exc: OSError) -> str:

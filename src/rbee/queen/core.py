@@ -47,7 +47,7 @@ class Core:
     ) -> None:
         self.settings = settings
         self.clock = asyncio.get_running_loop().time
-        self.client = HttpClient(settings.timing.connect_s)
+        self.client = HttpClient(settings.timing.connect_s, gone_s=settings.timing.attached_gone_s)
         self.roster = Roster()
         self.models = ServedModels(settings)
         self.wishes = wishes

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -30,6 +31,7 @@ _CONTEXTS: Final = ("max_model_len", "context_length", "context_window")
 _NAME_CHARACTERS: Final = 512
 _LATER_S: Final = 5
 _DAY_S: Final = 86_400
+_HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -96,10 +98,17 @@ def parse_address(url: str) -> Address:
         raise _bad("the URL must be http://HOST:PORT/v1")
     _check_bare(parts)
     base = parts.path.rstrip("/")
-    if not _PATH.fullmatch(base) or not parts.hostname.isascii():
+    if not _PATH.fullmatch(base) or not (_HOST.fullmatch(parts.hostname) or _is_ipv6(parts)):
         raise _bad("the URL's host and path may hold only letters, digits and . _ ~ -")
     tls = parts.scheme == "https"
     return Address(parts.hostname, port or (443 if tls else 80), base or "/v1", tls)
+
+
+def _is_ipv6(parts: SplitResult) -> bool:
+    try:
+        return IPv6Address(parts.hostname or "").scope_id is None
+    except ValueError:
+        return False
 
 
 def _check_bare(parts: SplitResult) -> None:

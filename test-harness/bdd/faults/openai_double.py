@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import threading
 import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,8 @@ from typing import Any
 
 FOREIGN_FIELDS = ("return_progress", "cache_prompt", "prompt_progress", "id_slot")
 PROMPT_TOKENS = 7
+PACE = threading.Event()
+"""Never set: a wait for it is the time that a model takes."""
 
 # Recorded of vLLM with its hermes parser; ids are new in every answer.
 TOOL_DELTAS: list[dict[str, Any]] = [
@@ -96,11 +99,11 @@ class Double(BaseHTTPRequestHandler):
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk"}
         head |= {"created": int(time.time()), "model": body["model"]}
         if str(body["messages"][0]["content"]) == "Read long":
-            time.sleep(self.told.prompt_s)
+            PACE.wait(self.told.prompt_s)
         deltas, finish = _deltas(body)
         for delta in [{"role": "assistant", "content": ""}, *deltas]:
             self._event({**head, "choices": [_choice(delta)]})
-            time.sleep(self.told.gap_s)
+            PACE.wait(self.told.gap_s)
         self._event({**head, "choices": [_choice({}, finish)]})
         said = len(deltas)
         usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": said}

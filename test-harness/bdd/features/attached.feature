@@ -37,7 +37,8 @@ Feature: Servers that somebody else runs
 
   @own
   Scenario: What the server refuses is told as it is, and its own faults as faults
-    Given rbee is up
+    Given the setting RBEE_HEALTH_EVERY_S is 0.3
+    And rbee is up
     And a server of somebody else with the model hermes and a key
     And it is attached with its key
     When I ask the model hermes: Too much
@@ -120,9 +121,9 @@ Feature: Servers that somebody else runs
 
   @own @serial
   Scenario: A network that breaks between rbee and a server on another machine
-    Given the setting RBEE_ATTACHED_TOKEN_S is 2
-    And the setting RBEE_HEALTH_EVERY_S is 0.3
-    And the setting RBEE_CONNECT_S is 0.5
+    Given the setting RBEE_ATTACHED_TOKEN_S is 1
+    And the setting RBEE_HEALTH_EVERY_S is 0.2
+    And the setting RBEE_CONNECT_S is 0.3
     And rbee is on one side of a network, and a server with the model hermes on the other
     And a second server with the model hermes runs beside rbee
     When the network drops everything in the middle of an answer from there
@@ -146,10 +147,10 @@ Feature: Servers that somebody else runs
     When the network loses 30 of a hundred packets in the middle of an answer from there
     Then the answer is whole, and nothing broke off
 
-  # The kernel gives a machine up that answers nothing for 12 s; no token was due before.
   @own @serial
   Scenario: A machine that vanishes while its server reads a long prompt
-    Given rbee is on one side of a network, and a server with the model hermes on the other
+    Given the setting RBEE_ATTACHED_GONE_S is 3
+    And rbee is on one side of a network, and a server with the model hermes on the other
     And a second server with the model hermes runs beside rbee
     When the network drops everything while the server there reads a prompt
     Then the answer is whole, and the server beside rbee gave all of it

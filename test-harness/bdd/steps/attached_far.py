@@ -158,7 +158,7 @@ def gave_all(world):
     rbee = whole(world)
     (attempt,) = rbee["attempts"]
     assert (attempt["worker"], attempt["code"]) == ("a1", "WORKER_LOST"), rbee
-    assert attempt["after_ms"] < 16_000 and "splices" not in rbee, rbee
+    assert attempt["after_ms"] < 8_000 and "splices" not in rbee, rbee
 
 
 @then("the answer is whole, and nothing broke off")
