@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit clients bdd bench docs clean
+.PHONY: help demo test soak lint format types unit clients bdd bench docs clean
 
 help:
 	@echo 'make demo    sets itself up, fetches a 94 MiB model, streams an answer'
 	@echo 'make test    every test, the real faults included'
 	@echo 'make bench   rbee against the bare engine, as ratios'
+	@echo 'make soak    scenarios that repeat a fault, ten times as often'
 	@echo 'make lint | types | unit | clients | bdd | format | docs | clean'
 
 $(BIN)/rbee: pyproject.toml
@@ -45,6 +46,9 @@ clients: $(VENV)/.tests
 bdd: $(VENV)/.tests
 	$(BIN)/python -m pytest -q -n 2 -m 'not serial' test-harness/bdd
 	$(BIN)/python -m pytest -q -n 0 -m serial test-harness/bdd
+
+soak: $(VENV)/.tests
+	RBEE_SOAK=1 $(BIN)/python -m pytest -q -n 0 -rA test-harness/bdd -k 'again_and_again'
 
 format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .

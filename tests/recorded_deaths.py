@@ -50,6 +50,21 @@ class Case:
     program: str = ""
     """Instead of llama-server: `true`, or `lone` (it without its libraries)."""
 
+    @property
+    def how(self) -> str:
+        """The way to bring it about again, in words."""
+        ways = [
+            self.damage and f"the model file damaged: {self.damage} (tests/damaged_gguf.py)",
+            self.model and f"instead of the model file: {self.model}",
+            self.args and f"flags: {' '.join(self.args)}",
+            self.settings and ", ".join(f"{key} = {value}" for key, value in self.settings.items()),
+            self.address_space_mib and f"RLIMIT_AS of {self.address_space_mib} MiB",
+            self.port_taken and "its port held by another program",
+            self.kill and f"{signal.Signals(self.kill).name} once it serves",
+            self.program and f"instead of llama-server: {self.program}",
+        ]
+        return "; ".join(way for way in ways if way)
+
 
 def _damaged(damage: str, row: str, code: str = "MODEL_CORRUPTED") -> Case:
     return Case(damage, row, code, damage=damage)
@@ -203,6 +218,7 @@ class Recorded:
     cause: str
     returncode: int
     lines: tuple[str, ...]
+    how: str
 
     def death(self) -> crashes.Death:
         return classify(self.returncode, self.lines)
@@ -315,6 +331,7 @@ def _toml(
         f"name = {_text(case.name)}",
         f"engine = {_text(engine)}",
         f"build = {_text(build)}",
+        f"how = {_text(case.how)}",
         f"row = {_text(case.row)}",
         f"code = {_text(case.code)}",
         f"cause = {_text(cause)}",

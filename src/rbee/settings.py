@@ -116,6 +116,8 @@ class Timing:
     idle_connection_s: float = 120.0
     restart_first_s: float = 1.0
     restart_cap_s: float = 60.0
+    restart_every_s: float = 3.0
+    """Between unasked starts, over all workers, once many have died together."""
     hive_restart_s: float = 0.1
     hive_ping_s: float = 2.0
     """A hive that says nothing to five pings in a row hangs, and is started again."""
@@ -135,7 +137,8 @@ class Bounds:
     event_bytes: int = 16 << 20
     """One SSE event of an engine."""
     retries_per_minute: int = 10
-    """Requests that may be tried again whatever the traffic; beyond them a fifth of it."""
+    """Requests that may be tried again whatever the traffic, beyond them a fifth of it; 0: none of
+    those that are not in this fifth."""
     control_message_bytes: int = 4 << 20
     worker_log_bytes: int = 16 << 20
 
@@ -156,6 +159,14 @@ class Settings:
     """The user's own llama-server; empty: the built-in engine."""
     threads: int = 0
     """Engine threads per worker; 0: physical cores the worker may use, shared among replicas."""
+    worker_ports: tuple[int, int] = (0, 0)
+    """First and last port of workers (`RBEE_WORKER_PORTS=9100-9110`); 0: any that is free."""
+    memory_bytes: int = 0
+    """What all workers together may take of this machine's memory (`RBEE_MEMORY`); 0: what is
+    available."""
+    worker_memory_bytes: int = 0
+    """Where the control group of each worker stops it (`RBEE_WORKER_MEMORY`); 0: a fifth above what
+    it was estimated to need."""
     defaults: ModelSettings = field(default_factory=ModelSettings)
     models: Mapping[str, ModelSettings] = field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = field(default_factory=Limits)

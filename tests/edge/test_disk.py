@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rbee.edge.disk import identity, need_room, translated
+from rbee.edge.disk import identity, need_room, sizes_bytes, translated
 from rbee.errors import RbeeError
 
 NOBODY = 65534
@@ -90,3 +90,10 @@ def test_a_refusal_of_a_folder_that_is_gone_is_told_too(tmp_path):
     error = translated(OSError(errno.ENOSPC, "full"), "write to", tmp_path / "no" / "such" / "blob")
 
     assert error.facts["free_bytes"] > 0
+
+
+def test_files_on_a_command_line_are_weighed(tmp_path):
+    """Flags, numbers and folders weigh nothing."""
+    (tmp_path / "draft.gguf").write_bytes(b"x" * 7)
+    words = ["-md", str(tmp_path / "draft.gguf"), "--ctx-size", "512", str(tmp_path)]
+    assert sizes_bytes(words) == 7

@@ -9,6 +9,7 @@ from rbee.errors import RbeeError
 from rbee.hive.roster import Roster
 from rbee.hive.wish_plan import Plan
 from rbee.hive.worker_owner import WorkerOwner
+from rbee.hive.worker_run import Leak
 from rbee.policy import restart
 from rbee.settings import Settings, Timing
 from rbee.wire.control import ModelWish, Problem
@@ -25,6 +26,8 @@ class NoMachine:
         self.lifeline = folder / "hive.sock"
         self.refusal: RbeeError | None = None
         self.prepared = 0
+        self.pause_s = 0.0
+        """For the next unasked start, because of others."""
         self.verdict = asyncio.Event()
         self.verdict.set()
         self.judging: list[bool] = []
@@ -40,6 +43,9 @@ class NoMachine:
             lambda wish: self.print,
         )
 
+    def next_port(self) -> int:
+        return 0
+
     def next_worker_id(self) -> str:
         self.ids += 1
         return f"w{self.ids}"
@@ -50,6 +56,12 @@ class NoMachine:
             await asyncio.Event().wait()
         assert self.refusal is not None
         raise self.refusal
+
+    async def make_room(self, owner: WorkerOwner, plan: Plan) -> None:
+        return
+
+    def restart_pause_s(self) -> float:
+        return self.pause_s
 
     async def judge(self, *_: object) -> RbeeError | None:
         """As long as the test lets it: a file may have to be hashed."""
@@ -76,8 +88,8 @@ class NoMachine:
         if not isinstance(verdict, restart.Again):
             self.roster.failed_lastingly(owner, owner.problem or problem)
 
-    def leaked(self, owner: WorkerOwner, what: str) -> None:
-        raise AssertionError(what)
+    def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
+        raise AssertionError(leak)
 
     def finished(self, owner: WorkerOwner) -> None:
         self.roster.finished(owner)

@@ -19,7 +19,7 @@ def _room(tmp_path: Path, changes: list[str] | None = None, engine_path: str = "
     home.prepare()
     settings = Settings(home=str(tmp_path), engine_path=engine_path)
     told = changes if changes is not None else []
-    return EngineRoom(home, settings, Log("test", "error"), lambda: told.append("changed"))
+    return EngineRoom(home, lambda: settings, Log("test", "error"), lambda: told.append("changed"))
 
 
 def test_the_built_in_engine_is_known_after_one_question(tmp_path: Path) -> None:

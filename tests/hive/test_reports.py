@@ -10,6 +10,7 @@ from rbee.edge.logs import Log
 from rbee.errors import RbeeError
 from rbee.hive.reports import Reports
 from rbee.hive.worker_owner import WorkerOwner
+from rbee.hive.worker_run import Leak
 from rbee.policy import restart
 from rbee.policy.worker_life import Event
 from rbee.wire.control import FromHive, Happened, ModelWish, Unservable, WorkerChanged, WorkerGone
@@ -63,7 +64,7 @@ def test_each_fault_has_its_outcome(tmp_path: Path) -> None:
         reports.died(owner, CRASH, restart.Again(0.0, restart.Record()))
         reports.died(owner, CRASH, restart.Quarantine(5, 300.0))
         reports.died(owner, CRASH, restart.Remember())
-        reports.leaked(owner, "port 7")
+        reports.leaked(owner, Leak("port 7"))
 
     said = [m for m in _told(tmp_path, story) if isinstance(m, Happened)]
     assert [(m.done, m.outcome) for m in said[:3]] == [

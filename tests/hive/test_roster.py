@@ -11,6 +11,7 @@ import pytest
 
 from rbee.errors import RbeeError
 from rbee.hive.roster import MIN_STAY_S
+from rbee.hive.worker_owner import WorkerOwner
 from rbee.policy.worker_life import Event, State
 from rbee.wire.control import ModelWish
 from tests.eventually import soon
@@ -201,5 +202,117 @@ def test_a_stale_worker_is_replaced(tmp_path: Path) -> None:
         await soon(lambda: _ids(machine) == ["w2", "w3"])
         roster.renew(lambda owner: False)
         assert _ids(machine) == ["w2", "w3"]
+
+    _run(tmp_path, story)
+
+
+# --- replacing, and giving way ------------------------------------------------------------------
+
+
+def _serve(owner: WorkerOwner) -> None:
+    """As if its process had loaded."""
+    owner.tell(Event.HELLO)
+    owner.tell(Event.LISTENING)
+
+
+def _states(machine: NoMachine) -> dict[str, str]:
+    return {owner.id: owner.state.value for owner in machine.roster.owners()}
+
+
+def test_a_worker_serves_until_its_successor_does(tmp_path: Path) -> None:
+    """Another context is loaded beside it; only then it drains."""
+
+    async def story(machine: NoMachine) -> None:
+        roster = machine.roster
+        roster.want(WISH)
+        (old,) = roster.owners()
+        _serve(old)
+        roster.want(msgspec.structs.replace(WISH, ctx=64))
+        assert _states(machine) == {"w1": "READY", "w2": "STARTING"}
+        roster.settle()
+        assert old.state is State.READY and old.outgoing
+        new = roster.find("w2")
+        assert new is not None
+        _serve(new)
+        roster.settle()
+        assert old.state is State.DRAINING
+
+    _run(tmp_path, story)
+
+
+def test_a_successor_that_cannot_load_leaves_the_old_one_serving(tmp_path: Path) -> None:
+    """A new version that is damaged takes nothing away, and nobody who waits is refused."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.roster.want(WISH)
+        (old,) = machine.roster.owners()
+        _serve(old)
+        machine.refusal = CORRUPTED
+        machine.roster.replace(old)
+        await soon(lambda: _states(machine).get("w2") == "FAILED")
+        machine.roster.settle()
+        machine.roster.want(WISH)
+        assert old.state is State.READY
+        assert machine.unservable == []
+
+    _run(tmp_path, story)
+
+
+def test_an_outgoing_worker_that_dies_is_not_started_again(tmp_path: Path) -> None:
+    """Its successor is on the way already."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.roster.want(WISH)
+        (old,) = machine.roster.owners()
+        _serve(old)
+        machine.roster.replace(old)
+        old.life.state = State.STARTING
+        machine.roster.settle()
+        await soon(lambda: _states(machine) == {"w2": "STARTING"})
+
+    _run(tmp_path, story)
+
+
+def test_who_gives_way_is_not_loaded_again_by_itself(tmp_path: Path) -> None:
+    """Its wish ends with it; somebody who asks again brings it back."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.roster.want(WISH)
+        (owner,) = machine.roster.owners()
+        _serve(owner)
+        machine.roster.give_way(owner)
+        assert owner.state is State.DRAINING and owner.unhurried
+        machine.roster.tick()
+        assert len(list(machine.roster.owners())) == 1
+        machine.roster.want(WISH)
+        assert _states(machine) == {"w1": "DRAINING", "w2": "STARTING"}
+
+    _run(tmp_path, story)
+
+
+def test_one_replica_may_give_way(tmp_path: Path) -> None:
+    """The others of the model stay."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.roster.want(msgspec.structs.replace(WISH, replicas=2, keep_alive_s=300.0))
+        one, other = machine.roster.owners()
+        _serve(one)
+        _serve(other)
+        machine.roster.give_way(one)
+        machine.roster.tick()
+        assert _states(machine) == {"w2": "READY", "w1": "DRAINING"}
+
+    _run(tmp_path, story)
+
+
+def test_workers_of_a_damaged_file_drain_at_once(tmp_path: Path) -> None:
+    """What may have read rot does not serve on, successor or not."""
+
+    async def story(machine: NoMachine) -> None:
+        machine.roster.want(WISH)
+        (old,) = machine.roster.owners()
+        _serve(old)
+        machine.roster.renew(lambda owner: owner is old, damaged=True)
+        assert _states(machine) == {"w2": "STARTING", "w1": "DRAINING"}
 
     _run(tmp_path, story)

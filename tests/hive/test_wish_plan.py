@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbee.errors import RbeeError
-from rbee.hive.wish_plan import Stored, choose_device, context_tokens, plan, spec, threads
+from rbee.hive.wish_plan import (
+    Stored,
+    cache_ram_mib,
+    choose_device,
+    context_tokens,
+    plan,
+    spec,
+    threads,
+)
 from rbee.settings import AUTO_CTX, AUTO_PARALLEL, Settings
 from rbee.wire.control import Device, EngineView, ModelWish
 
@@ -85,3 +93,38 @@ def test_orders_carry_the_wish() -> None:
     assert orders.args == ("--flash-attn", "off")
     assert (orders.slots, orders.threads, orders.context_tokens) == (AUTO_PARALLEL, 3, 2048)
     assert (orders.path, orders.digest) == ("/m.gguf", "sha256:0")
+
+
+@pytest.mark.parametrize(
+    ("args", "total_gib", "mib"),
+    [
+        ((), 24, 256),
+        ((), 4, 128),
+        (("--cache-ram", "1024"), 4, 1024),
+        (("-cram", "-1"), 24, -1),
+        (("--cache-ram",), 24, 256),
+    ],
+)
+def test_old_prompts_are_kept_within_the_memory(
+    args: tuple[str, ...], total_gib: int, mib: int
+) -> None:
+    """A small share of it, unless a person says otherwise."""
+    assert cache_ram_mib(args, total_gib << 30) == mib
+
+
+def test_only_what_the_cpu_computes_needs_this_memory() -> None:
+    """Of an engine of a person's own that was not asked yet, nothing is assumed."""
+    settings = Settings(home="/h")
+    unknown = EngineView(kind="llama-server", build="", path="/x", devices=CPU_ENGINE.devices)
+    assert plan(_wish(), STORED, CPU_ENGINE, settings, 2).in_memory
+    assert plan(_wish("cpu"), STORED, GPU_ENGINE, settings, 2).in_memory
+    assert not plan(_wish(), STORED, GPU_ENGINE, settings, 2).in_memory
+    assert not plan(_wish(), STORED, unknown, settings, 2).in_memory
+
+
+def test_files_beside_the_model_are_counted() -> None:
+    """A draft model or a projector is loaded too."""
+    settings = Settings(home="/h")
+    alone = plan(_wish(), STORED, CPU_ENGINE, settings, 2)
+    both = plan(_wish(), STORED, CPU_ENGINE, settings, 2, beside_bytes=1000)
+    assert both.need.weights_bytes - alone.need.weights_bytes == 1000

@@ -195,3 +195,23 @@ def test_a_judgement_that_nobody_waits_for_is_broken_off(tmp_path: Path, event: 
         assert owner.state is not State.READY
 
     asyncio.run(run())
+
+
+def test_a_start_waits_for_its_turn_among_all_workers(tmp_path: Path) -> None:
+    """When much dies at once, the next start comes later than its own record asks for; and the
+    event tells the longer time."""
+
+    async def run() -> None:
+        machine = NoMachine(tmp_path)
+        machine.pause_s = 30.0
+        machine.refusal = RbeeError("DISK_IO", act="read", problem="it failed")
+        owner = WorkerOwner(WISH, machine)
+        owner.start()
+        await soon(lambda: machine.deaths)
+        (verdict,) = [verdict for _, verdict in machine.deaths]
+        assert isinstance(verdict, restart.Again) and verdict.after_s == 30.0
+        assert 29.0 < owner.retry_in_s <= 30.0
+        owner.tell(Event.UNWANTED)
+        await asyncio.wait_for(owner.gone.wait(), 5)
+
+    asyncio.run(run())

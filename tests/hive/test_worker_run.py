@@ -14,7 +14,7 @@ from rbee.edge.process_table import group_members
 from rbee.hive.death import cause_of_death
 from rbee.hive.worker_folder import WorkerFolder
 from rbee.hive.worker_owner import WorkerOwner
-from rbee.hive.worker_run import WorkerRun
+from rbee.hive.worker_run import Leak, WorkerRun
 from rbee.hive.worker_view import view_of
 from rbee.policy.worker_life import Event
 from rbee.wire.control import ModelWish
@@ -71,7 +71,7 @@ def test_cleaning_reaps_everything_once(tmp_path: Path) -> None:
 def test_a_port_that_stays_is_a_leak(tmp_path: Path) -> None:
     """What still listens after the end of the group is told."""
 
-    async def run() -> list[str]:
+    async def run() -> list[Leak]:
         worker = _run(tmp_path)
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -81,13 +81,13 @@ def test_a_port_that_stays_is_a_leak(tmp_path: Path) -> None:
             return await worker.clean(tmp_path / "kept")
 
     (leak,) = asyncio.run(run())
-    assert leak.startswith("port ")
+    assert leak.what.startswith("port ")
 
 
 def test_a_port_that_is_a_moment_late_is_no_leak(tmp_path: Path) -> None:
     """A killed engine is a zombie before the kernel has closed its port."""
 
-    async def run() -> list[str]:
+    async def run() -> list[Leak]:
         run = _run(tmp_path)
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
@@ -101,7 +101,7 @@ def test_a_port_that_is_a_moment_late_is_no_leak(tmp_path: Path) -> None:
 def test_a_leak_is_told_once(tmp_path: Path) -> None:
     """Two who wait for the cleaning do not make two events of one leak."""
 
-    async def run() -> list[str]:
+    async def run() -> list[Leak]:
         run = _run(tmp_path)
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]

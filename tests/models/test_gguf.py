@@ -29,6 +29,7 @@ def test_the_facts_of_the_real_model():
     assert (facts.architecture, facts.quantisation) == ("llama", "Q4_1")
     assert (facts.context_train_tokens, facts.embedding_length) == (8192, 576)
     assert facts.parameters == 134_515_008
+    assert (facts.layers, facts.kv_width, facts.vocabulary) == (30, 2 * 3 * 64, 49_152)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from rbee.errors.catalogue import CATALOGUE
 from rbee.policy import crashes
 from rbee.policy.engine_messages import ROWS
+from rbee.policy.gpu_messages import GPU_HINTS, GPU_ROWS
 from tests.recorded_deaths import CASES, Recorded, recorded
 
 RECORDED = recorded()
@@ -38,7 +39,15 @@ def test_no_folder_leaks(death: Recorded) -> None:
 def test_every_row_was_seen() -> None:
     """No row of the table is made up: each tells a recorded death, here."""
     told = {_row_of(death) for death in RECORDED} - {""}
-    assert {row.name for row in ROWS} - told == set()
+    read = {row.name for row in (*GPU_ROWS, *GPU_HINTS)}
+    assert {row.name for row in ROWS} - told == read
+
+
+def test_every_recorded_death_says_how_it_was_brought_about() -> None:
+    """Build and way stand beside the lines, so that anybody can see it again."""
+    ways = {case.name: case.how for case in CASES}
+    for death in RECORDED:
+        assert death.build and death.how and death.how == ways[death.name], death.name
 
 
 def test_every_case_is_recorded() -> None:

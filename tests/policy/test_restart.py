@@ -18,6 +18,7 @@ from rbee.policy.restart import (
     Verdict,
     judge,
     served,
+    spaced,
 )
 
 CRASH = "WORKER_CRASHED"
@@ -94,3 +95,21 @@ def test_no_schedule_of_crashes_escapes_quarantine(gaps: list[float]) -> None:
         assert 1.0 <= verdict.after_s <= 60.0
         record = verdict.record
         assert len(record.crashes) < CRASHES
+
+
+def test_a_storm_is_spread_over_time() -> None:
+    """Twenty starts at once, the rest one every 3 s, whatever worker they are of."""
+    due_at, pauses = 0.0, []
+    for _ in range(23):
+        pause, due_at = spaced(due_at, 100.0, burst=20, every_s=3.0)
+        pauses.append(pause)
+    assert pauses == [0.0] * 20 + [3.0, 6.0, 9.0]
+
+
+def test_after_a_quiet_time_starts_are_free_again() -> None:
+    """What was spent comes back, one every 3 s."""
+    due_at = 0.0
+    for _ in range(20):
+        _, due_at = spaced(due_at, 100.0, burst=20, every_s=3.0)
+    assert spaced(due_at, 103.0, burst=20, every_s=3.0)[0] == 0.0
+    assert spaced(due_at, 102.0, burst=20, every_s=3.0)[0] == 1.0

@@ -24,6 +24,14 @@ def test_a_fifth_of_the_traffic_is():
     assert sum(budget.take(2.0) for _ in range(50)) == 20
 
 
+def test_a_worker_that_takes_many_answers_with_it_is_repaired():
+    """Of 30 answers in work all may go on, though hardly any began in this minute."""
+    budget = RetryBudget(FLOOR)
+
+    assert sum(budget.take(1.0, in_work=30) for _ in range(60)) == 30
+    assert not RetryBudget(0).take(1.0, in_work=30)
+
+
 def test_none_at_all_can_be_asked_for():
     """A floor of 0 and hardly any traffic: the first fault is told."""
     budget = RetryBudget(0)

@@ -85,6 +85,16 @@ def speak(
     return play
 
 
+async def trickle(
+    engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes
+) -> None:
+    """The whole answer, byte by byte, each in a packet of its own."""
+    said = b"".join(map(chunk, answer(json.loads(body), WORDS, "a", 0)))
+    for at in range(len(HEAD + said + END)):
+        writer.write((HEAD + said + END)[at : at + 1])
+        await writer.drain()
+
+
 async def cut(engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.close()
 

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from rbee.settings import Timing
-from tests.queen.stage import WHOLE, Engine, say, stage
+from tests.queen.stage import HEAD, WHOLE, Engine, chunk, event, say, stage
 
 FAST = Timing(breaker_open_local_s=0.2, hold_status_s=0.3)
 BROKEN = say(then_close=True)
@@ -107,7 +107,7 @@ def test_hang_ups_never_open_it(tmp_path):
 
     async def body(here, engine):
         async def play(engine, reader, writer, body):
-            writer.write(WHOLE[:400])
+            writer.write(HEAD + chunk(event(content="Hel")))
             await reader.read()
 
         engine.play = play

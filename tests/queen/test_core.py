@@ -51,9 +51,9 @@ class Hive:
 
 
 @asynccontextmanager
-async def met(tmp_path, *workers):
+async def met(tmp_path, *workers, **settings):
     """A stage whose queen has met a hive."""
-    async with stage(tmp_path) as here:
+    async with stage(tmp_path, **settings) as here:
         path = tmp_path / "control.sock"
         await here.core.link.listen(path)
         hive = Hive(await dial_lines(path, connect_s=1, limit_bytes=1 << 20))

@@ -3,11 +3,12 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+from rbee.settings import Timing
 from rbee.wire import control
 from tests.queen.speaker import cut, speak
 from tests.queen.stage import MODEL, Engine, hold
 from tests.queen.test_core import met, view
-from tests.queen.test_tries import Got
+from tests.queen.test_tries import Got, told_of
 
 CRASHED = control.Problem("WORKER_CRASHED", "It gave itself up", retry="elsewhere", exit=1)
 KILLED = control.Problem("WORKER_KILLED", "It was killed", retry="elsewhere", exit=137)
@@ -64,6 +65,8 @@ def test_kills_from_outside_are_nobodys_fault(tmp_path):
     async def body(here, hive, got):
         assert got.finish == ["stop"]
         assert [one["code"] for one in got.rbee["attempts"]] == ["WORKER_KILLED"] * 2
+        (told,) = await told_of(here, got.rbee["job_id"], 1)
+        assert (told.code, told.outcome) == ("WORKER_KILLED", "ok")
 
     with_dying(tmp_path, body, [KILLED, KILLED], others=[speak()])
 
@@ -117,6 +120,33 @@ def test_news_of_a_worker_end_the_pause(tmp_path):
             hive.say(control.WorkerChanged(view(id_="w2", port=second.port)))
 
             assert Got((await asked).text).finish == ["stop"]
+
+    asyncio.run(run())
+
+
+def test_a_client_is_told_while_its_answer_waits(tmp_path):
+    """All workers are gone: comments until another one comes, and then the rest of the answer."""
+
+    async def run():
+        async with AsyncExitStack() as stack:
+            first, second = [
+                await stack.enter_async_context(Engine(play).running())
+                for play in (speak(breaks=cut, after=2), speak())
+            ]
+            one = view(port=first.port, digest="sha256:x", settings="s")
+            timing = Timing(hold_status_s=0.1, comment_every_s=0.1)
+            here, hive = await stack.enter_async_context(met(tmp_path, one, timing=timing))
+            body = {"model": MODEL, "stream": True}
+            request = here.client.stream("POST", "/v1/chat/completions", json=body)
+            answer = await stack.enter_async_context(request)
+            lines = answer.aiter_lines()
+            hive.say(control.WorkerGone("w1", MODEL, "chat", KILLED))
+            while await anext(lines) != ": rbee loading the model":
+                continue
+            hive.say(control.WorkerChanged(view(id_="w2", port=second.port)))
+            rest = [line async for line in lines]
+
+            assert rest[-2] == "data: [DONE]" and any('"stop"' in line for line in rest)
 
     asyncio.run(run())
 

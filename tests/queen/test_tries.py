@@ -20,6 +20,14 @@ from tests.queen.test_dispatch import FAST, with_engines
 USAGE = {"include_usage": True}
 
 
+async def told_of(here, job, count):
+    """What the log of faults says of a request; a cause may come a moment after its end."""
+    async with asyncio.timeout(5):
+        while len(told := here.core.events.recent(job=job)) < count:
+            await asyncio.sleep(0)
+    return told
+
+
 class Got:
     """A streamed answer as a client sees it."""
 
@@ -59,7 +67,7 @@ def test_a_fault_is_repaired_exactly(tmp_path, breaks, after):
         if after:
             assert got.splices() == [(after, "replay", True)]
             assert here.core.counters.splices["replay", True] == 1
-        told = here.core.events.recent(job=got.rbee["job_id"])
+        told = await told_of(here, got.rbee["job_id"], bool(after))
         assert [one.outcome for one in told] == ["ok"] * bool(after)
         assert second.asked[0]["cache_prompt"] is False
         assert second.asked[0]["seed"] == first.asked[0]["seed"]
@@ -92,6 +100,31 @@ def test_a_token_that_does_not_come_is_looked_for_elsewhere(tmp_path):
 
     stalled = speak(breaks=speaker.stall, after=3)
     with_engines(tmp_path, body, stalled, speak(), limits=Limits(stall_s=0.5))
+
+
+def test_a_trickle_is_no_fault(tmp_path):
+    """Bytes that come one by one are an answer, though a slow one."""
+
+    async def body(here, engine):
+        got = Got((await here.chat(stream=True)).text)
+
+        assert got.text == TEXT and "attempts" not in got.rbee
+
+    with_engines(tmp_path, body, speaker.trickle)
+
+
+def test_a_deadline_is_not_extended_by_a_splice(tmp_path):
+    """What the first worker took is gone for the second."""
+
+    async def body(here, first, second):
+        began = here.core.clock()
+        got = Got((await here.chat(stream=True, timeout_s=0.8)).text)
+
+        assert got.error["code"] == "DEADLINE_EXCEEDED" and got.text == "".join(WORDS[:3])
+        assert here.core.clock() - began < 1.8
+
+    stalled = speak(breaks=speaker.stall, after=1)
+    with_engines(tmp_path, body, speak(breaks=cut, after=3), stalled, healthy=True)
 
 
 def test_what_went_out_is_gone_on_from_where_no_replay_can_be_exact(tmp_path):
@@ -272,7 +305,7 @@ def test_three_failures_are_told_with_what_there_is(tmp_path, stream):
         assert {one["worker"] for one in error["attempts"]} == {"w1", "w2", "w3"}
         partial = Got(answer.text).text if stream else error["details"]["partial"]
         assert partial == "".join(WORDS[:4])
-        lost = here.core.events.recent(job=error["job_id"])[-1]
+        (*_, lost) = await told_of(here, error["job_id"], 1)
         assert lost.outcome == "lost"
 
     plays = [speak(breaks=cut, after=after) for after in (2, 3, 4)]

@@ -1,14 +1,13 @@
 """What the queen does though nobody asks."""
 
 import asyncio
-import json
 
 import pytest
 
 from rbee.queen.upkeep import tend
 from rbee.settings import Timing
 from tests.edge.test_memory import INFO, PSI, written
-from tests.queen.stage import Engine, say, stage
+from tests.queen.stage import WHOLE, Engine, hold, say, stage
 
 
 async def until(check):
@@ -43,22 +42,30 @@ def test_short_memory_halves_the_lines_and_is_told(tmp_path, psi, info):
 
 def test_a_worker_that_was_cut_off_is_tried_again_without_a_newcomer(tmp_path):
     """Who waits for it is let through when its time is over: nobody has to come for that."""
-    timing = Timing(breaker_open_local_s=0.3)
+    timing = Timing(breaker_open_local_s=2)
 
     async def run():
         async with (
             stage(tmp_path, timing=timing) as here,
-            Engine(say(then_close=True)).running() as engine,
+            Engine(say(then_close=True)).running() as failing,
+            Engine(hold()).running() as holding,
         ):
-            here.worker(engine, slots=1)
-            for _ in range(5):
-                await here.chat()
-                if here.core.health.view(here.core.roster.workers["w1"])["breaker"] == "open":
-                    break
-            tending = asyncio.create_task(tend(here.core, tmp_path))
+            here.worker(failing, "w1", slots=5)
+            await asyncio.gather(*(here.chat() for _ in range(5)))
             worker = here.core.roster.workers["w1"]
-            await until(lambda: here.core.health.view(worker)["breaker"] == "half_open")
+            assert here.core.health.view(worker)["breaker"] == "open"
+            here.worker(holding, "w2", slots=1)
+            held = asyncio.ensure_future(here.chat())
+            await until(lambda: holding.asked)
+            waiting = asyncio.ensure_future(here.chat())
+            await until(lambda: here.core.lanes.waiting().get("tiny"))
+            failing.play = say(WHOLE)
+            tending = asyncio.create_task(tend(here.core, tmp_path))
+            answer = await waiting
             tending.cancel()
-            assert json.loads((await here.client.get("/rbee/ps")).content)["workers"][0]["health"]
+            held.cancel()
+
+            assert answer.json()["rbee"]["worker"] == "w1"
+            assert here.core.health.view(worker)["breaker"] == "closed"
 
     asyncio.run(run())

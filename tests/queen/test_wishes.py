@@ -68,3 +68,43 @@ def test_dropping_a_model_ends_all_its_modes(tmp_path):
     wishes.drop("m")
 
     assert wishes.all() == ()
+
+
+def test_what_stays_loaded_rests_and_comes_back(tmp_path):
+    """`rbee stop --all` forgets only what was loaded on demand."""
+    wishes = Wishes(tmp_path / "w.json")
+    declared = ModelWish("declared", "ref", keep_alive_s=-1)
+    wishes.put(WISH, lasting=True)
+    wishes.put(declared, lasting=False)
+    wishes.put(ModelWish("passing", "ref"), lasting=False)
+    wishes.rest()
+
+    assert wishes.all() == () and not wishes.has(("m", "chat"))
+    wishes.forget_passing(("declared", "chat"))
+    assert set(wishes.resume()) == {WISH, declared}
+    assert set(wishes.all()) == {WISH, declared}
+    assert wishes.resume() == ()
+
+
+def test_who_asks_for_a_resting_model_wakes_it_alone(tmp_path):
+    """The others rest on."""
+    wishes = Wishes(tmp_path / "w.json")
+    other = ModelWish("other", "ref", keep_alive_s=-1)
+    wishes.put(WISH, lasting=True)
+    wishes.put(other, lasting=True)
+    wishes.rest()
+
+    assert wishes.put(WISH, lasting=True)
+    assert wishes.all() == (WISH,)
+    assert wishes.resume() == (other,)
+
+
+def test_resting_does_not_outlive_the_process(tmp_path):
+    """After a reboot everything that is wished is back at the next `up`."""
+    wishes = Wishes(tmp_path / "w.json")
+    wishes.put(WISH, lasting=True)
+    wishes.rest()
+    later = Wishes(tmp_path / "w.json")
+    later.load()
+
+    assert later.all() == (WISH,)

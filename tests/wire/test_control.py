@@ -40,6 +40,7 @@ TO_HIVE = [
     control.Busy("w1", 3),
     control.Suspect("w1", PROBLEM),
     control.StopWorker("c1", "w1"),
+    control.DrainWorker("c1", "w1"),
     control.Pull("c1", "smollm2:135m"),
     control.Remove("c1", "smollm2:135m"),
     control.Verify("c1", "smollm2:135m"),

@@ -1,4 +1,4 @@
-"""What the kernel's out-of-memory killer did to a process: the only witness of an OOM kill.
+"""Where a process stands among the control groups, and how often memory was the end there.
 
 A process that the kernel kills for memory ends with SIGKILL, like one that a person kills. The
 counter `oom_kill` of its cgroup (v2 `memory.events`, v1 `memory.oom_control`) tells them apart. A
@@ -9,11 +9,49 @@ at while it lives.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-_MOUNTS = Path("/proc/self/mountinfo")
-_WHOLE_MACHINE = Path("/proc/vmstat")
+PROC = Path("/proc")
+_WHOLE_MACHINE = "vmstat"
 """Has an `oom_kill` for the whole machine: used where no cgroup counts memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folders of a process's cgroups; on a hybrid machine memory is of v1, the rest of v2."""
+
+    memory: Path | None = None
+    version: int = 0
+    """Of `memory`: 1 or 2; 0: no cgroup counts memory here."""
+    unified: Path | None = None
+    """Its cgroup v2, whether that one counts memory or not."""
+
+    @property
+    def oom_counter(self) -> Path | None:
+        """The file that counts OOM kills here."""
+        if self.memory is None:
+            return None
+        return self.memory / ("memory.oom_control" if self.version == 1 else "memory.events")
+
+
+def place_of(pid: int | str, proc: Path = PROC) -> Place:
+    """Where a process (`self`: this one) is now; an empty place if nobody says."""
+    try:
+        lines = (proc / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return Place()
+    mounts = _mounts(proc)
+    memory, version, unified = None, 0, None
+    for line in lines:
+        _, controllers, inside = line.split(":", 2)
+        if "memory" in controllers.split(",") and "cgroup" in mounts:
+            memory, version = _below(mounts["cgroup"], inside), 1
+        elif not controllers and "cgroup2" in mounts:
+            unified = _below(mounts["cgroup2"], inside)
+    if memory is None and unified is not None and (unified / "memory.events").exists():
+        memory, version = unified, 2
+    return Place(memory, version if memory else 0, unified)
 
 
 class OomWatch:
@@ -22,54 +60,40 @@ class OomWatch:
     def __init__(self, pid: int) -> None:
         self._first: dict[Path, int] = {}
         self._counter: Path | None = None
+        self._last = 0
         self.look(pid)
 
     def look(self, pid: int) -> None:
         """Note where the process (or another one of its group) is now, and that place's count."""
-        counter = _counter_of(pid)
+        counter = place_of(pid).oom_counter
+        if counter is None and (PROC / str(pid)).exists() and (PROC / _WHOLE_MACHINE).exists():
+            counter = PROC / _WHOLE_MACHINE
         if counter is None:
             return
         self._counter = counter
         self._first.setdefault(counter, _read(counter))
 
     def kills(self) -> int:
-        """How many processes were killed for memory where this one lived, since it came there."""
-        if self._counter is None:
-            return 0
-        return max(0, _read(self._counter) - self._first[self._counter])
+        """How many processes were killed for memory where this one lived, since it came there;
+        remembered when that place is removed."""
+        if self._counter is not None:
+            self._last = max(self._last, _read(self._counter) - self._first[self._counter])
+        return self._last
 
 
-def _counter_of(pid: int) -> Path | None:
-    try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    mounts = _memory_mounts()
-    for line in lines:
-        _, controllers, inside = line.split(":", 2)
-        v1 = "memory" in controllers.split(",")
-        if not v1 and controllers:
-            continue
-        mount = mounts.get("cgroup" if v1 else "cgroup2")
-        name = "memory.oom_control" if v1 else "memory.events"
-        if mount is not None and (counter := _below(mount, inside, name)) is not None:
-            return counter
-    return _WHOLE_MACHINE if _WHOLE_MACHINE.exists() else None
-
-
-def _below(mount: tuple[str, str], inside: str, name: str) -> Path | None:
-    """The counter's file. In a container the mount shows only a part of the tree (its root)."""
+def _below(mount: tuple[str, str], inside: str) -> Path | None:
+    """The folder of a cgroup. In a container the mount shows only a part of the tree (its root)."""
     point, root = mount
     relative = os.path.relpath(inside, root) if inside.startswith(root) else "."
-    counter = Path(point) / relative / name
-    return counter if counter.exists() else None
+    folder = Path(os.path.normpath(Path(point) / relative))
+    return folder if folder.exists() else None
 
 
-def _memory_mounts() -> dict[str, tuple[str, str]]:
+def _mounts(proc: Path) -> dict[str, tuple[str, str]]:
     """By kind (`cgroup` with memory, `cgroup2`): where it is mounted, and which part of it."""
     found: dict[str, tuple[str, str]] = {}
     try:
-        lines = _MOUNTS.read_text(encoding="utf-8").splitlines()
+        lines = (proc / "self" / "mountinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return found
     for line in lines:

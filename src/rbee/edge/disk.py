@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def identity(path: Path) -> Identity:
     """Of the file that the path leads to. Raises OSError."""
     found = path.stat()
     return Identity(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def sizes_bytes(words: Iterable[str]) -> int:
+    """Of all the files among these words of a command line."""
+    return sum(os.path.getsize(word) for word in words if os.path.isfile(word))
 
 
 def free_bytes(folder: Path) -> int:

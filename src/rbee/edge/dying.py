@@ -6,9 +6,16 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import suppress
+
+import psutil
 
 _PR_SET_PDEATHSIG = 1
-_IDLE_NICENESS = 10
+
+IDLE_NICENESS = 19
+"""Scrubs and downloads: what answers and loads comes first."""
+AWAITED_NICENESS = 10
+"""Work that a load waits for."""
 
 
 def die_with_parent(parent: int, signal_number: int = signal.SIGKILL) -> None:
@@ -22,6 +29,10 @@ def die_with_parent(parent: int, signal_number: int = signal.SIGKILL) -> None:
         os.kill(os.getpid(), signal_number)
 
 
-def give_way() -> None:
-    """Lower this process's priority: heavy work must not slow down answers."""
-    os.nice(_IDLE_NICENESS)
+def give_way(niceness: int = IDLE_NICENESS) -> None:
+    """Lower this process's priority: heavy work must not slow down answers. At the lowest, its
+    reading and writing waits for everybody else's too."""
+    os.nice(niceness)
+    if niceness == IDLE_NICENESS and psutil.LINUX:
+        with suppress(psutil.Error, OSError):
+            psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)

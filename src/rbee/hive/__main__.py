@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from rbee.edge import strays
 from rbee.edge.config_file import load_settings
 from rbee.edge.home import Home, default_home
 from rbee.edge.logs import Log
@@ -48,6 +49,7 @@ def main() -> int:
 
 
 async def _run(home: Home, settings: Settings, log: Log) -> int:
+    strays.take_in_orphans()
     lock = os.open(home.run / "hive.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if not await _locked(lock):

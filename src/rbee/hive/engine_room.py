@@ -44,7 +44,11 @@ class EngineRoom:
     """Knows the chosen engine. `on_change` is called when more is known than was told before."""
 
     def __init__(
-        self, home: Home, settings: Settings, log: Log, on_change: Callable[[], None]
+        self,
+        home: Home,
+        settings: Callable[[], Settings],
+        log: Log,
+        on_change: Callable[[], None],
     ) -> None:
         self._home = home
         self._settings = settings
@@ -111,8 +115,8 @@ class EngineRoom:
         self._on_change()
 
     def _chosen_path(self) -> str:
-        if self._settings.engine_path:
-            return self._settings.engine_path
+        if chosen := self._settings().engine_path:
+            return chosen
         try:
             return (self._home.state / "engine_path").read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):

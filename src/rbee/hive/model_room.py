@@ -22,6 +22,7 @@ from rbee.models.index import Index, Known
 from rbee.models.manifest import Manifest
 from rbee.models.prune import Candidate, advised, choose
 from rbee.models.store import Store
+from rbee.policy.memory import Shape
 from rbee.settings import Settings
 from rbee.wire.control import ModelView
 from rbee.wire.stored import Compared, Imported, Pruned, Stock, Verified
@@ -74,7 +75,7 @@ class ModelRoom:
         """
         manifest = await asyncio.to_thread(self._unchanged, ref)
         if manifest is None:
-            await self.verify(ref, _unseen)
+            await self.verify(ref, _unseen, awaited=True)
             manifest = await asyncio.to_thread(self._get, ref)
         await self._touch(manifest.name)
         facts = manifest.facts
@@ -83,6 +84,12 @@ class ModelRoom:
             digest=manifest.digest,
             digest_known=manifest.digest_known,
             context_train_tokens=facts.context_train_tokens,
+            shape=Shape(
+                file_bytes=manifest.size_bytes,
+                layers=facts.layers,
+                kv_width=facts.kv_width,
+                vocabulary=facts.vocabulary,
+            ),
         )
 
     async def stock(self) -> Stock:
@@ -124,10 +131,10 @@ class ModelRoom:
         said = await child.ask("outdated", "-", _unseen, self._news.trouble)
         return msgspec.convert(said, tuple[Compared, ...])
 
-    async def verify(self, ref: str, progress: Progress) -> Verified:
-        """Read a model again, and mend it if it is damaged. Raises MODEL_CORRUPTED,
-        MODEL_FILE_MISSING, SOURCE_…, DISK_…."""
-        said = await child.ask("verify", ref, progress, self._news.trouble)
+    async def verify(self, ref: str, progress: Progress, *, awaited: bool = False) -> Verified:
+        """Read a model again, and mend it if it is damaged; `awaited` by a load. Raises
+        MODEL_CORRUPTED, MODEL_FILE_MISSING, SOURCE_…, DISK_…."""
+        said = await child.ask("verify", ref, progress, self._news.trouble, awaited=awaited)
         found = msgspec.convert(said, Verified)
         if found.rotted:
             await self._reload()

@@ -11,10 +11,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from rbee.edge import child
+from rbee.edge import child, strays
+from rbee.edge.cgroups import place_of
 from rbee.edge.process_table import group_members, kill_group, start_time
+from rbee.edge.worker_cgroup import WorkerCgroup, left_over
 from rbee.hive.worker_folder import Birth, WorkerFolder
 from rbee.hive.worker_run import WorkerRun
+from rbee.policy.memory import Need
 
 ADOPT_WITHIN_S = 3.0
 """A worker dials again every 0.2 s; one that does not within this is not one of ours any more."""
@@ -22,6 +25,7 @@ ADOPT_WITHIN_S = 3.0
 
 def find_orphans(workers: Path, kept_logs: Path) -> Iterator[tuple[WorkerRun, Birth]]:
     """Processes that still run; the leavings of the others are removed on the way."""
+    alive: list[Path] = []
     for folder in WorkerFolder.all_in(workers):
         found = folder.read()
         if found is None:
@@ -31,9 +35,24 @@ def find_orphans(workers: Path, kept_logs: Path) -> Iterator[tuple[WorkerRun, Bi
         process = child.find(birth.pid, birth.started_at)
         if process is None:
             _end_rest_of_group(birth.pid)
+            strays.end(folder.mark)
             folder.retire(kept_logs)
             continue
-        yield WorkerRun(folder, spec, key, process, degraded=birth.degraded, adopted=True), birth
+        group = WorkerCgroup.of(process.pid, str(workers), folder.id)
+        alive += group.folders
+        need = Need(birth.weights_bytes, birth.own_bytes)
+        run = WorkerRun(
+            folder,
+            spec,
+            key,
+            process,
+            degraded=birth.degraded,
+            need=need,
+            group=group,
+            adopted=True,
+        )
+        yield run, birth
+    _end_groups(workers, alive)
 
 
 def _end_rest_of_group(group: int) -> None:
@@ -41,3 +60,11 @@ def _end_rest_of_group(group: int) -> None:
     if it has one now, the group is a stranger's."""
     if start_time(group) is None and group_members(group):
         kill_group(group, signal.SIGKILL)
+
+
+def _end_groups(workers: Path, alive: list[Path]) -> None:
+    """Control groups of dead workers, with whoever is still in them."""
+    for group in left_over(str(workers), place_of("self")):
+        if not set(group.folders) & set(alive):
+            group.kill()
+            group.remove()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rbee.edge.logs import Log
 from rbee.errors import RbeeError
 from rbee.hive.worker_owner import WorkerOwner
+from rbee.hive.worker_run import Leak
 from rbee.hive.worker_view import view_of
 from rbee.policy import restart
 from rbee.wire.control import (
@@ -67,11 +68,12 @@ class Reports:
             done, outcome = "not started again until something changes", "open"
         self.happened(problem, done, outcome, owner.wish, owner.id)
 
-    def leaked(self, owner: WorkerOwner, what: str) -> None:
-        """Something of a dead process could not be reaped."""
-        error = RbeeError("RESOURCE_LEAK", what=what)
+    def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
+        """Something of a dead process was left over."""
+        error = RbeeError("RESOURCE_LEAK", what=leak.what)
         problem = Problem(code=error.code, message=error.report.message)
-        self.happened(problem, "tried to end it", "open", owner.wish, owner.id)
+        done, outcome = ("ended", "ok") if leak.ended else ("tried to end it", "open")
+        self.happened(problem, done, outcome, owner.wish, owner.id)
 
     def told(self, error: RbeeError, done: str, wish: ModelWish, worker: str) -> None:
         """Something that a person should know, and that needs nobody."""

@@ -1,8 +1,8 @@
 """The wishes of this machine and who fulfils them: as many living workers as wished, no more.
 
 The queen's wishes come as a whole (`Welcome`) or one by one (`Want`, `Unwant`). An equal wish
-changes nothing. A wish that only differs in number or patience keeps its workers; any other
-difference lets them drain while new ones start.
+changes nothing. A wish that only differs in number or patience keeps its workers; with any other
+difference new ones are started beside them, where memory allows, and they drain once those serve.
 """
 
 from __future__ import annotations
@@ -26,12 +26,18 @@ MIN_STAY_S = 10.0
 somebody who may still be waiting."""
 
 
+_SERVING = frozenset({State.READY, State.BUSY})
+_STARTS_AGAIN = frozenset({State.STARTING, State.LOADING})
+
+
 @dataclass(slots=True)
 class _Seats:
     """One wish and its workers."""
 
     wish: ModelWish
     owners: list[WorkerOwner] = field(default_factory=list)
+    outgoing: list[WorkerOwner] = field(default_factory=list)
+    """They serve until those in `owners` do."""
     fingerprint: object = None
     """What the lasting failure of this wish depended on, as it was then."""
 
@@ -68,7 +74,7 @@ class Roster:
     def owners(self) -> Iterator[WorkerOwner]:
         """All that are not gone, the draining ones too."""
         for seats in tuple(self._seats.values()):
-            yield from tuple(seats.owners)
+            yield from (*seats.owners, *seats.outgoing)
         yield from tuple(self._leaving)
 
     def find(self, worker_id: str) -> WorkerOwner | None:
@@ -97,9 +103,7 @@ class Roster:
             return
         seats = self._seats.setdefault(_key(wish), _Seats(wish))
         if not _same_workers(seats.wish, wish):
-            for owner in seats.owners:
-                self._leave(owner)
-            seats.owners = []
+            self._supersede(seats, tuple(seats.owners))
         seats.wish = wish
         for owner in seats.owners:
             owner.wish = wish
@@ -111,19 +115,55 @@ class Roster:
         self._fill(seats)
         self._tell_lasting(seats)
 
+    def replace(self, owner: WorkerOwner) -> None:
+        """Another one takes its place; it drains once that one serves."""
+        seats = self._seats.get(_key(owner.wish))
+        if seats is not None and owner in seats.owners:
+            self._supersede(seats, (owner,))
+            self._fill(seats)
+
+    def give_way(self, owner: WorkerOwner) -> None:
+        """It drains because another model needs its memory; what it answers is finished."""
+        owner.unhurried = True
+        seats = self._seats.get(_key(owner.wish))
+        if seats is None or owner in self._leaving:
+            return
+        if owner in seats.outgoing:
+            seats.outgoing.remove(owner)
+        else:
+            seats.owners.remove(owner)
+            if not seats.owners:
+                self._drop(_key(owner.wish))
+        self._leave(owner)
+
+    def settle(self) -> None:
+        """Those whose successors all serve drain now; what died meanwhile is not started again."""
+        for seats in tuple(self._seats.values()):
+            for owner in [one for one in seats.outgoing if one.state in _STARTS_AGAIN]:
+                seats.outgoing.remove(owner)
+                self._leave(owner)
+            if seats.outgoing and all(owner.state in _SERVING for owner in seats.owners):
+                outgoing, seats.outgoing = seats.outgoing, []
+                for owner in outgoing:
+                    self._leave(owner)
+
     def unwant(self, model: str, mode: str = "") -> None:
         """Nobody wishes this model any more (empty mode: none of its modes)."""
         for key in [key for key in self._seats if key[0] == model and mode in ("", key[1])]:
             self._drop(key)
 
-    def renew(self, stale: Callable[[WorkerOwner], bool]) -> None:
-        """Another file stands for their model now, or it was damaged: such workers drain while new
-        ones start."""
+    def renew(self, stale: Callable[[WorkerOwner], bool], *, damaged: bool = False) -> None:
+        """Another file stands for their model now: new workers are started beside them. Those that
+        may have read a `damaged` file drain at once."""
         for seats in tuple(self._seats.values()):
-            old = [owner for owner in seats.owners if stale(owner)]
-            for owner in () if self.closed else old:
-                seats.owners.remove(owner)
-                self._leave(owner)
+            old = [] if self.closed else [owner for owner in seats.owners if stale(owner)]
+            if damaged:
+                for owner in [*old, *seats.outgoing]:
+                    self._leave(owner)
+                seats.owners = [owner for owner in seats.owners if owner not in old]
+                seats.outgoing = []
+            else:
+                self._supersede(seats, old)
             self._fill(seats)
 
     def failed_lastingly(self, owner: WorkerOwner, problem: Problem) -> None:
@@ -132,13 +172,17 @@ class Roster:
         if seats is None or owner not in seats.owners:
             return
         seats.fingerprint = self._fingerprint(seats.wish)
-        if not any(other.lasting_problem is None for other in seats.owners if other is not owner):
+        if not seats.outgoing and not any(
+            other.lasting_problem is None for other in seats.owners if other is not owner
+        ):
             self._unservable(seats.wish, problem)
 
     def finished(self, owner: WorkerOwner) -> None:
         """It is gone; if its wish still stands, another one takes its seat."""
         self._leaving.discard(owner)
         seats = self._seats.get(_key(owner.wish))
+        if seats is not None and owner in seats.outgoing:
+            seats.outgoing.remove(owner)
         if seats is not None and owner in seats.owners:
             seats.owners.remove(owner)
             self._fill(seats)
@@ -149,7 +193,7 @@ class Roster:
         for key, seats in tuple(self._seats.items()):
             if _idle_over(seats, now):
                 del self._seats[key]
-                for owner in seats.owners:
+                for owner in [*seats.owners, *seats.outgoing]:
                     self._leave(owner, Event.IDLE_OVER)
             elif any(owner.lasting_problem for owner in seats.owners):
                 self._try_again(seats)
@@ -173,8 +217,19 @@ class Roster:
             owner.start()
 
     def _drop(self, key: Key) -> None:
-        for owner in self._seats.pop(key).owners:
+        seats = self._seats.pop(key)
+        for owner in [*seats.owners, *seats.outgoing]:
             self._leave(owner)
+
+    def _supersede(self, seats: _Seats, owners: Iterable[WorkerOwner]) -> None:
+        """They lose their seats; those that serve go on until their successors do."""
+        for owner in tuple(owners):
+            seats.owners.remove(owner)
+            if owner.state in _SERVING:
+                owner.outgoing = True
+                seats.outgoing.append(owner)
+            else:
+                self._leave(owner)
 
     def _leave(self, owner: WorkerOwner, event: Event = Event.UNWANTED) -> None:
         self._leaving.add(owner)
@@ -182,6 +237,8 @@ class Roster:
 
     def _tell_lasting(self, seats: _Seats) -> None:
         problems = [owner.lasting_problem for owner in seats.owners]
+        if seats.outgoing:
+            return
         if problems and all(problems) and problems[0] is not None:
             self._unservable(seats.wish, problems[0])
 

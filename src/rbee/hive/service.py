@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rbee.edge.config_watch import ConfigWatch
+from rbee.edge.disk import sizes_bytes
 from rbee.edge.home import Home
 from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
 from rbee.edge.logs import Log
@@ -21,22 +24,26 @@ from rbee.edge.process_table import total_memory_bytes, usable_cores
 from rbee.errors import RbeeError
 from rbee.hive import orphans
 from rbee.hive.calls import Calls
+from rbee.hive.commands import Commands
 from rbee.hive.engine_room import EngineRoom
 from rbee.hive.lifeline_server import LifelineServer
 from rbee.hive.model_room import ModelRoom
+from rbee.hive.ports import Ports
 from rbee.hive.queen_link import QueenLink
 from rbee.hive.reports import Reports
+from rbee.hive.resources import Resources
+from rbee.hive.room import Room
 from rbee.hive.roster import Roster
 from rbee.hive.selftest_judge import Judge
 from rbee.hive.store_calls import StoreCalls
+from rbee.hive.upkeep import TICK_S, Upkeep
 from rbee.hive.wish_plan import Plan, needs_engine_facts, plan
-from rbee.hive.worker_folder import last_lines
 from rbee.hive.worker_ids import WorkerIds
 from rbee.hive.worker_owner import WorkerOwner
-from rbee.hive.worker_run import WorkerRun
+from rbee.hive.worker_run import Leak, WorkerRun
 from rbee.models.goldens import Goldens
 from rbee.policy import restart
-from rbee.policy.worker_life import Event, State
+from rbee.policy.worker_life import State
 from rbee.settings import Settings
 from rbee.version import CONTROL_PROTOCOL, VERSION
 from rbee.wire import control
@@ -46,10 +53,6 @@ from rbee.wire.lifeline import Listening
 EXIT_VERSION = 3
 """Exit code of a hive that the queen refused: another version."""
 
-_TICK_S = 1.0
-_MEASURE_TICKS = 2
-"""Memory of workers is looked at every second tick (nothing is polled faster than every 2 s)."""
-_QUIET_AFTER_TICKS = 5
 _LIFELINE_LINE_BYTES = 1 << 20
 
 
@@ -58,7 +61,7 @@ class Hive:
 
     def __init__(self, home: Home, settings: Settings, log: Log) -> None:
         self.hive_id = platform.node() or "here"
-        self.settings = settings
+        self.config = ConfigWatch(home, settings)
         self.workers = home.workers
         self.kept_logs = home.logs / "workers"
         self.lifeline = home.run / "hive.sock"
@@ -81,12 +84,29 @@ class Hive:
             self.reports.told,
             log,
         )
-        self.engine = EngineRoom(home, settings, log, self._engine_changed)
+        self.engine = EngineRoom(home, lambda: self.settings, log, self.engine_changed)
         self.roster = Roster(self._make_owner, self.reports.unservable, self._fingerprint)
+        self.room = Room(lambda: self.settings, self.roster.owners, self.roster.give_way, log)
+        self.resources = Resources(
+            Path(settings.models_dir or home.models),
+            lambda: self.settings.limits.disk_reserve_bytes,
+            self.link.say,
+        )
+        self._commands = Commands(self)
+        self._upkeep = Upkeep(self)
         self._lifelines = LifelineServer(self.roster.find, log)
+        self._restart_due_at = 0.0
+        self._ports = Ports(
+            lambda: self.settings.worker_ports,
+            lambda: {owner.run.spec.port for owner in self.roster.owners() if owner.run},
+        )
         self._leaving: asyncio.Task[None] | None = None
         self._left = asyncio.Event()
-        self._asking: asyncio.Task[None] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """What holds now: rbee.toml may change at any time."""
+        return self.config.now
 
     # --- life -------------------------------------------------------------------------------
 
@@ -118,6 +138,10 @@ class Hive:
             self._leaving = asyncio.create_task(self._leave(drain_s))
         else:
             self.roster.stop_now()
+
+    def hand_over(self) -> None:
+        """End, and let the workers be: a newer rbee takes them back before they miss us."""
+        self._left.set()
 
     async def _leave(self, drain_s: float) -> None:
         await self.calls.cancel_all()
@@ -161,16 +185,10 @@ class Hive:
         await self.link.run()
 
     async def _tick(self) -> None:
-        ticks = 0
         while True:
-            await asyncio.sleep(_TICK_S)
-            ticks += 1
+            await asyncio.sleep(TICK_S)
             with self._mistakes_logged():
-                self.roster.tick()
-                self.store.look()
-                if ticks % _MEASURE_TICKS == 0:
-                    self._measure()
-                self._look_at_engine(quiet=ticks >= _QUIET_AFTER_TICKS)
+                self._upkeep.tick()
 
     @contextmanager
     def _mistakes_logged(self) -> Iterator[None]:
@@ -180,25 +198,11 @@ class Hive:
         except Exception as error:
             self._log.error("a mistake of the hive", problem=repr(error))
 
-    def _measure(self) -> None:
-        for owner in self.roster.owners():
-            if owner.run is not None and owner.run.child.ended is None:
-                owner.run.measure()
-                owner.run.folder.bound_log(self.settings.bounds.worker_log_bytes)
-                self.changed(owner)
-
-    def _look_at_engine(self, *, quiet: bool) -> None:
-        """Learn what the engine is once no load needs the cores, and see another being chosen."""
-        if self.engine.look():
-            self._engine_changed()
-        loading = any(
-            owner.state in (State.STARTING, State.LOADING) for owner in self.roster.owners()
-        )
-        asked = self._asking is not None and not self._asking.done()
-        if quiet and not loading and not asked and not self.engine.known:
-            self._asking = asyncio.create_task(self.engine.ask())
-
     # --- the queen's words ------------------------------------------------------------------
+
+    def _hear(self, message: control.ToHive) -> None:
+        with self._mistakes_logged():
+            self._commands.obey(message)
 
     def _hello(self) -> control.Hello:
         return control.Hello(
@@ -215,66 +219,11 @@ class Hive:
             models=self.models.views,
         )
 
-    def _hear(self, message: control.ToHive) -> None:
-        with self._mistakes_logged():
-            self._obey(message)
-
-    def _obey(self, message: control.ToHive) -> None:
-        match message:
-            case control.Welcome(wishes=wishes):
-                self._welcome(wishes)
-            case control.Want(wish=wish, fresh=fresh):
-                if fresh:
-                    self.selftests.forget(wish)
-                self.roster.want(wish, fresh=fresh)
-            case control.Unwant(model=model, mode=mode):
-                self.roster.unwant(model, mode)
-            case control.Busy(worker=worker, count=count):
-                if owner := self.roster.find(worker):
-                    owner.heard_busy(count)
-            case control.Suspect(worker=worker, problem=problem):
-                if owner := self.roster.find(worker):
-                    owner.suspected(problem)
-            case control.Ping():
-                self.link.say(control.Pong())
-            case control.Leave(drain_s=drain_s):
-                self.leave(drain_s)
-            case control.CancelCall(call=call):
-                self.calls.cancel(call)
-            case _:
-                self._called(message)
-
-    def _called(self, message: control.ToHive) -> None:
-        match message:
-            case control.Logs(call=call, worker=worker, lines=lines):
-                self.calls.start(call, self._logs(worker, lines))
-            case control.StopWorker(call=call, worker=worker):
-                self.calls.start(call, self._stop_worker(worker))
-            case _:
-                self.store.hear(message)
-
-    def _welcome(self, wishes: tuple[ModelWish, ...]) -> None:
-        for owner in self.roster.owners():
-            # A queen says anew what runs where; what another one had running ended with her.
-            owner.heard_busy(0)
-        self.roster.welcome(wishes)
-
-    async def _logs(self, worker: str, lines: int) -> list[str]:
-        safe = worker.isalnum()
-        found = last_lines(self.workers, self.kept_logs, worker, lines) if safe else None
-        if found is None:
-            raise RbeeError("WORKER_NOT_FOUND", worker=worker)
-        return found
-
-    async def _stop_worker(self, worker: str) -> str:
-        owner = self.roster.find(worker)
-        if owner is None:
-            raise RbeeError("WORKER_NOT_FOUND", worker=worker)
-        owner.tell(Event.STOP_NOW)
-        await owner.gone.wait()
-        return worker
-
     # --- surroundings of an owner -----------------------------------------------------------
+
+    def next_port(self) -> int:
+        """For the next process; 0: any. Raises PORT_TAKEN."""
+        return self._ports.next()
 
     def next_worker_id(self) -> str:
         return self._ids.next()
@@ -287,7 +236,32 @@ class Hive:
         engine = self.engine.require()
         stored = await self.models.ready(wish.ref)
         goldens = await self.selftests.goldens(stored.digest)
-        return plan(wish, stored, engine, self.settings, self._cores, goldens=goldens, unfit=unfit)
+        beside_bytes = await asyncio.to_thread(sizes_bytes, wish.args)
+        return plan(
+            wish,
+            stored,
+            engine,
+            self.settings,
+            self._cores,
+            total_memory_bytes=total_memory_bytes(),
+            beside_bytes=beside_bytes,
+            goldens=goldens,
+            unfit=unfit,
+        )
+
+    async def make_room(self, owner: WorkerOwner, plan: Plan) -> None:
+        """Returns when its memory is there. Raises MODEL_TOO_LARGE."""
+        await self.room.make(owner, plan, lambda: self.changed(owner))
+
+    def restart_pause_s(self) -> float:
+        """How long the next unasked start must wait, for all that start again together."""
+        pause_s, self._restart_due_at = restart.spaced(
+            self._restart_due_at,
+            time.monotonic(),
+            burst=restart.STORM_BURST,
+            every_s=self.settings.timing.restart_every_s,
+        )
+        return pause_s
 
     async def judge(
         self, wish: ModelWish, run: WorkerRun, said: Listening, moved: Callable[[], None]
@@ -309,6 +283,8 @@ class Hive:
 
     def changed(self, owner: WorkerOwner) -> None:
         self.reports.changed(owner)
+        if owner.state is State.READY:
+            self.roster.settle()
 
     def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None:
         self.reports.gone(owner, old_id, problem)
@@ -318,8 +294,8 @@ class Hive:
         if not isinstance(verdict, restart.Again):
             self.roster.failed_lastingly(owner, owner.problem or problem)
 
-    def leaked(self, owner: WorkerOwner, what: str) -> None:
-        self.reports.leaked(owner, what)
+    def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
+        self.reports.leaked(owner, leak)
 
     def finished(self, owner: WorkerOwner) -> None:
         self.roster.finished(owner)
@@ -335,7 +311,11 @@ class Hive:
         return WorkerOwner(wish, self, restarts=restarts)
 
     def _fingerprint(self, wish: ModelWish) -> object:
-        return (self.models.identity(wish.ref), self.engine.fingerprint())
+        return (
+            self.models.identity(wish.ref),
+            self.engine.fingerprint(),
+            self.room.fits_now(wish),
+        )
 
-    def _engine_changed(self) -> None:
+    def engine_changed(self) -> None:
         self.link.say(control.EngineChanged(self.engine.engine, self.engine.devices))

@@ -137,7 +137,9 @@ class StoreCalls:
 
     def _renew(self, ref: str) -> None:
         """What still waits for its file has read nothing of it, and goes on."""
-        self._roster().renew(lambda owner: owner.wish.ref == ref and owner.run is not None)
+        self._roster().renew(
+            lambda owner: owner.wish.ref == ref and owner.run is not None, damaged=True
+        )
 
     def _progress(self, call: str) -> Progress:
         def progress(phase: str, done_bytes: int, total_bytes: int) -> None:

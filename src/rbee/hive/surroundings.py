@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rbee.errors import RbeeError
 from rbee.hive.wish_plan import Plan
-from rbee.hive.worker_run import WorkerRun
+from rbee.hive.worker_run import Leak, WorkerRun
 from rbee.policy import restart
 from rbee.settings import Settings
 from rbee.wire.control import ModelWish, Problem
@@ -22,14 +22,30 @@ class Surroundings(Protocol):
     """The hive, as its owners see it."""
 
     hive_id: str
-    settings: Settings
     workers: Path
     kept_logs: Path
     lifeline: Path
 
+    @property
+    def settings(self) -> Settings:
+        """As they are now."""
+        ...
+
+    def next_port(self) -> int:
+        """For the next process; 0: any. Raises PORT_TAKEN."""
+        ...
+
     def next_worker_id(self) -> str: ...
     async def prepare(self, wish: ModelWish) -> Plan:
         """Raises RbeeError when the wish cannot be started."""
+        ...
+
+    async def make_room(self, owner: WorkerOwner, plan: Plan) -> None:
+        """Returns when its memory is there, and counted as its own. Raises MODEL_TOO_LARGE."""
+        ...
+
+    def restart_pause_s(self) -> float:
+        """How long the next unasked start must wait, for all that start again together."""
         ...
 
     async def judge(
@@ -45,6 +61,6 @@ class Surroundings(Protocol):
     def changed(self, owner: WorkerOwner) -> None: ...
     def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None: ...
     def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None: ...
-    def leaked(self, owner: WorkerOwner, what: str) -> None: ...
+    def leaked(self, owner: WorkerOwner, leak: Leak) -> None: ...
     def finished(self, owner: WorkerOwner) -> None: ...
     def queen_listens(self) -> bool: ...

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from rbee.errors import RbeeError
+from rbee.policy.memory import Need, Shape, need
 from rbee.policy.selftest import Answer
 from rbee.settings import AUTO_CTX, AUTO_PARALLEL, Settings
 from rbee.wire.control import EngineView, ModelWish
@@ -14,6 +16,15 @@ from rbee.wire.lifeline import WorkerSpec
 
 ENGINES_OWN_CHOICE = frozenset({"auto", "cpu"})
 """Devices that every engine has."""
+
+BATCH_TOKENS = 64
+"""Prefill batch: at most about 0.5 s of work, so that a hang-up is seen in time."""
+
+CACHE_RAM_MIB = 256
+CACHE_SHARE = 32
+"""Of the machine's memory for old prompts of one worker, at most `CACHE_RAM_MIB`."""
+
+_CACHE_FLAGS = frozenset({"--cache-ram", "-cram"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,8 @@ class Stored:
     """Whether somebody else vouches for the digest."""
     context_train_tokens: int = 0
     """What it was trained for; 0: not known."""
+    shape: Shape = field(default_factory=lambda: Shape(0))
+    """What decides about memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +54,17 @@ class Plan:
     context_tokens: int
     slots: int
     threads: int
+    cache_ram_mib: int
+    need: Need
+    """Memory of this machine that it takes."""
+    in_memory: bool
+    """Whether its weights are in this machine's memory, and not in that of a device."""
     goldens: Mapping[str, Answer] = field(default_factory=dict)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its need is known well enough to be stopped by it."""
+        return self.in_memory and self.stored.shape.kv_width > 0 and self.cache_ram_mib >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +121,15 @@ def threads(settings_threads: int, cores: int, replicas: int) -> int:
     return max(1, min(cores - 1, cores // max(1, replicas)))
 
 
+def cache_ram_mib(args: Sequence[str], total_memory_bytes: int) -> int:
+    """What the engine may keep of old prompts: as its flag says (-1: no bound), else a small share
+    of the memory; its own default of 8 GiB kills small machines."""
+    for flag, value in itertools.pairwise(args):
+        if flag in _CACHE_FLAGS and value.lstrip("-").isdigit():
+            return int(value)
+    return min(CACHE_RAM_MIB, total_memory_bytes // CACHE_SHARE >> 20)
+
+
 def plan(
     wish: ModelWish,
     stored: Stored,
@@ -105,26 +137,59 @@ def plan(
     settings: Settings,
     cores: int,
     *,
+    total_memory_bytes: int = 0,
+    beside_bytes: int = 0,
     goldens: Mapping[str, Answer] = MappingProxyType({}),
     unfit: frozenset[str] = frozenset(),
 ) -> Plan:
-    """Everything a worker of this wish is told. Raises DEVICE_UNAVAILABLE."""
+    """Everything a worker of this wish is told. `beside_bytes`: files of its args that are loaded
+    too. Raises DEVICE_UNAVAILABLE."""
     chosen = choose_device(wish, engine, unfit)
+    context, slots = (
+        context_tokens(wish, stored.context_train_tokens),
+        wish.parallel or AUTO_PARALLEL,
+    )
+    cache_mib = cache_ram_mib(wish.args, total_memory_bytes)
+    needed = need(
+        replace(stored.shape, file_bytes=stored.shape.file_bytes + beside_bytes),
+        context_tokens=context,
+        slots=slots,
+        batch_tokens=context if wish.mode == "embedding" else BATCH_TOKENS,
+        cache_bytes=max(0, cache_mib) << 20,
+    )
     return Plan(
         stored=stored,
         engine=engine.kind,
         engine_path=engine.path,
         device=chosen.device,
         degraded=chosen.degraded,
-        context_tokens=context_tokens(wish, stored.context_train_tokens),
-        slots=wish.parallel or AUTO_PARALLEL,
+        context_tokens=context,
+        slots=slots,
         threads=threads(settings.threads, cores, wish.replicas),
+        cache_ram_mib=cache_mib,
+        need=needed,
+        in_memory=_on_cpu(chosen.device, engine),
         goldens=goldens,
     )
 
 
+def _on_cpu(device: str, engine: EngineView) -> bool:
+    """Whether the CPU computes: named, or the only device that the engine has. Of a person's own
+    engine nothing is known before it was asked."""
+    others = any(one.usable and one.id != "cpu" for one in engine.devices)
+    known = bool(engine.build) or not engine.path
+    return device == "cpu" or (device == "auto" and known and not others)
+
+
 def spec(
-    wish: ModelWish, chosen: Plan, *, worker_id: str, lifeline: str, log: str, orphan_s: float
+    wish: ModelWish,
+    chosen: Plan,
+    *,
+    worker_id: str,
+    lifeline: str,
+    log: str,
+    orphan_s: float,
+    port: int = 0,
 ) -> WorkerSpec:
     """The worker's orders."""
     return WorkerSpec(
@@ -142,7 +207,10 @@ def spec(
         context_tokens=chosen.context_tokens,
         slots=chosen.slots,
         threads=chosen.threads,
+        batch_tokens=BATCH_TOKENS,
+        cache_ram_mib=chosen.cache_ram_mib,
         args=wish.args,
+        port=port,
         orphan_s=orphan_s,
         goldens=dict(chosen.goldens),
     )

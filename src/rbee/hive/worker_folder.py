@@ -39,6 +39,9 @@ class Birth(msgspec.Struct, frozen=True):
     wish: ModelWish
     restarts: int = 0
     degraded: str = ""
+    weights_bytes: int = 0
+    own_bytes: int = 0
+    """What it was thought to need of memory."""
 
 
 class WorkerFolder:
@@ -52,6 +55,7 @@ class WorkerFolder:
         """A new folder for this user only. Raises OSError."""
         path = workers / worker_id
         path.mkdir(mode=0o700, parents=True)
+        (path / "tmp").mkdir(mode=0o700)
         return cls(path)
 
     @classmethod
@@ -68,6 +72,16 @@ class WorkerFolder:
     @property
     def log(self) -> Path:
         return self.path / "log"
+
+    @property
+    def temporary(self) -> Path:
+        """Where its processes put temporary files: they go with the folder."""
+        return self.path / "tmp"
+
+    @property
+    def mark(self) -> str:
+        """In the environment of everything that this worker starts (`edge.strays`)."""
+        return str(self.path)
 
     @property
     def spec_file(self) -> Path:

@@ -8,27 +8,23 @@ an event. An owner keeps its place over several processes; each process has an i
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from rbee.edge.disk import translated
 from rbee.errors import RbeeError
-from rbee.hive.death import cause_of_death
+from rbee.hive import death
+from rbee.hive.health import until_deaf
+from rbee.hive.room import Holding
 from rbee.hive.surroundings import Surroundings
-from rbee.hive.wish_plan import Plan, spec
-from rbee.hive.worker_folder import WorkerFolder
 from rbee.hive.worker_run import WorkerRun
+from rbee.hive.worker_start import start_run
 from rbee.policy import restart
 from rbee.policy.worker_life import Effect, Event, Life, State
-from rbee.version import VERSION
 from rbee.wire.control import ModelWish, Problem
 from rbee.wire.lifeline import FromWorker, Listening, LoadFailed, Loading, WorkerHello
 from rbee.wire.problem import from_problem, to_problem
-
-_FOLDER_BYTES = 64 << 10
-"""What a worker's folder holds before its log grows."""
 
 _ADMITTED = frozenset({State.STARTING, State.LOADING, State.READY, State.BUSY})
 """States of a worker that may become, or has become, ready."""
@@ -48,6 +44,15 @@ class WorkerOwner:
         self.restarts = restarts
         self.problem: Problem | None = None
         self.idle_since = time.monotonic()
+        self.ready_since = self.idle_since
+        self.holds: Holding | None = None
+        """What it has, or will have, of the machine's memory."""
+        self.waits_for: tuple[str, ...] = ()
+        """Models that hold the memory it needs and will leave."""
+        self.outgoing = False
+        """Another one is to take its place; it serves until that one can."""
+        self.unhurried = False
+        """It drains for somebody else: what it answers is finished, however long that takes."""
         self.gone = asyncio.Event()
         """Set when it is STOPPED and nothing of its processes is left."""
         self._hive = hive
@@ -88,6 +93,7 @@ class WorkerOwner:
     def adopt(self, run: WorkerRun, within_s: float) -> None:
         """Take back a process of an earlier hive, if it dials in time."""
         self._take(run)
+        self.holds = Holding(run.spec.path, run.need)
         self.answers = 1
         self._set_limit(within_s, "adoption")
 
@@ -137,13 +143,7 @@ class WorkerOwner:
 
     def mismatched(self, version: str) -> None:
         """Its process is of another rbee: the installation changed under this hive."""
-        self._blame = RbeeError(
-            "VERSION_MISMATCH",
-            one="rbee",
-            one_version=VERSION,
-            other="its installation",
-            other_version=version,
-        )
+        self._blame = death.mismatched(version)
         self.tell(Event.HUNG)
 
     def wanted_afresh(self) -> None:
@@ -193,17 +193,20 @@ class WorkerOwner:
         self.answers = 0
         self.problem = problem
         if isinstance(verdict, restart.Again):
+            # Many that die at once do not all load at once.
+            verdict = replace(verdict, after_s=max(verdict.after_s, self._hive.restart_pause_s()))
             self._record = verdict.record
             self._retry_at = time.monotonic() + verdict.after_s
             self._next = self._loop.call_later(verdict.after_s, self.tell, Event.RETRY)
         elif isinstance(verdict, restart.Quarantine):
-            self.problem = self._quarantine(problem, verdict)
+            self.problem = death.quarantined(self.wish, verdict, problem)
             self._next = self._loop.call_soon(self.tell, Event.QUARANTINE)
         # The state first, then what follows from it.
         self._hive.changed(self)
         self._hive.died(self, problem, verdict)
 
     def _clean(self) -> None:
+        self.holds = None
         if self.run is not None:
             self._task(self._reap(self.run))
 
@@ -227,7 +230,8 @@ class WorkerOwner:
             if old is not None:
                 await self._reap(old)
             plan = await self._hive.prepare(self.wish)
-            run = self._make_run(worker_id, plan)
+            await self._hive.make_room(self, plan)
+            run = start_run(self._hive, self.wish, plan, worker_id, self.restarts)
         except RbeeError as error:
             self._refuse(error)
             return
@@ -240,39 +244,8 @@ class WorkerOwner:
 
     def _refuse(self, error: RbeeError) -> None:
         self._blame = error
+        self.holds = None
         self.tell(Event.REFUSED)
-
-    def _make_run(self, worker_id: str, plan: Plan) -> WorkerRun:
-        hive = self._hive
-        try:
-            folder = WorkerFolder.create(hive.workers, worker_id)
-        except OSError as error:
-            raise translated(error, "write to", hive.workers, _FOLDER_BYTES) from error
-        orders = spec(
-            self.wish,
-            plan,
-            worker_id=worker_id,
-            lifeline=str(hive.lifeline),
-            log=str(folder.log),
-            orphan_s=self._timing.orphan_s,
-        )
-        key = secrets.token_urlsafe(32)
-        try:
-            return WorkerRun.start(
-                folder,
-                orders,
-                key,
-                wish=self.wish,
-                restarts=self.restarts,
-                degraded=plan.degraded,
-            )
-        except OSError as error:
-            folder.retire(hive.kept_logs)
-            raise self._crashed(worker_id, error) from error
-
-    def _crashed(self, worker_id: str, error: OSError) -> RbeeError:
-        cause = f"it could not be started ({error.strerror})"
-        return RbeeError("WORKER_CRASHED", model=self.wish.name, worker=worker_id, cause=cause)
 
     def _take(self, run: WorkerRun) -> None:
         self.run = run
@@ -307,20 +280,14 @@ class WorkerOwner:
         self._hive.finished(self)
 
     async def _watch_health(self) -> None:
-        """Two unanswered probes in a row while nobody is served: hung. A busy one is left alone.
+        """While nobody is served; a busy one is left alone."""
 
-        The second one waits longer: on an overloaded machine an answer may take its second.
-        """
-        timing = self._timing
-        while True:
-            await asyncio.sleep(timing.health_every_s)
-            port = self.run.listening.port if self.run and self.run.listening else 0
-            if await self._hive.probe(port, timing.probe_s):
-                continue
-            if not await self._hive.probe(port, timing.silence_s):
-                self._blame = self._hung(timing.probe_s + timing.silence_s)
-                self.tell(Event.HUNG)
-                return
+        def port() -> int:
+            return self.run.listening.port if self.run and self.run.listening else 0
+
+        silent_s = await until_deaf(port, self._hive.probe, self._timing)
+        self._blame = death.hung(self.wish, self.id, silent_s)
+        self.tell(Event.HUNG)
 
     # --- limits and causes ------------------------------------------------------------------
 
@@ -340,10 +307,13 @@ class WorkerOwner:
             if before is State.BUSY:
                 self.answers += 1
             self.idle_since = time.monotonic()
+            if before in (State.STARTING, State.LOADING):
+                self.ready_since = self.idle_since
             self._watch = self._task(self._watch_health())
         elif self.state is State.DRAINING:
             wait_s = self._timing.drain_s if self.busy or self._hive.queen_listens() else 0.0
-            self._set_limit(wait_s, "drain")
+            if not (self.unhurried and wait_s):
+                self._set_limit(wait_s, "drain")
 
     def _stop_admitting(self) -> None:
         """Nobody waits for the verdict any more: a file that is being hashed for it is left."""
@@ -357,11 +327,7 @@ class WorkerOwner:
         self._limit = self._loop.call_later(limit_s, self._late, phase, limit_s)
 
     def _late(self, phase: str, limit_s: float) -> None:
-        facts = {"model": self.wish.name, "worker": self.id, "limit_s": limit_s}
-        if phase == "load":
-            self._blame = RbeeError("LOADING_TIMEOUT", **facts)
-        elif phase in ("start", "adoption"):
-            self._blame = RbeeError("WORKER_START_TIMEOUT", **facts)
+        self._blame = death.late(self.wish, self.id, phase, limit_s) or self._blame
         self.tell(Event.LATE)
 
     def _cause(self) -> Problem:
@@ -370,24 +336,7 @@ class WorkerOwner:
             blame, self._blame = self._blame, None
             return to_problem(blame.report)
         assert self.run is not None
-        if self.run.said is not None:
-            return self.run.said
-        return to_problem(cause_of_death(self.wish, self.run).report)
-
-    def _hung(self, silent_s: float) -> RbeeError:
-        return RbeeError(
-            "WORKER_HUNG", model=self.wish.name, worker=self.id, silent_s=round(silent_s, 1)
-        )
-
-    def _quarantine(self, problem: Problem, verdict: restart.Quarantine) -> Problem:
-        error = RbeeError(
-            "WORKER_QUARANTINED",
-            model=self.wish.name,
-            crashes=verdict.crashes,
-            window_s=round(verdict.window_s),
-            cause=problem.message,
-        )
-        return to_problem(error.report)
+        return death.told_or_found(self.wish, self.run)
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

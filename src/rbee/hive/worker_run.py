@@ -7,14 +7,19 @@ import os
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rbee.edge import child as children
+from rbee.edge import strays
 from rbee.edge.cgroups import OomWatch
 from rbee.edge.child import Child
 from rbee.edge.lines import LineChannel
+from rbee.edge.machine_memory import private_bytes
 from rbee.edge.process_table import memory_bytes, port_listening
+from rbee.edge.worker_cgroup import WorkerCgroup
 from rbee.hive.worker_folder import Birth, WorkerFolder
+from rbee.policy.memory import Need
 from rbee.wire import lifeline
 from rbee.wire.control import ModelWish, Problem
 from rbee.wire.lifeline import Listening, WorkerSpec
@@ -32,6 +37,21 @@ _PORT_FREED_S = 2.0
 
 _PORT_POLL_S = 0.05
 
+_GROUP_FREED_S = 1.0
+"""For the kernel to take killed processes out of their control group."""
+
+_UNKNOWN_NEED = Need(0, 0)
+_NO_GROUP = WorkerCgroup(None, 0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Something of a process that was still there when it had ended."""
+
+    what: str
+    ended: bool = False
+    """Found and reaped; else it is still there."""
+
 
 class WorkerRun:
     """A process, its folder and what it said. Made by `start` or `adopt`."""
@@ -44,6 +64,8 @@ class WorkerRun:
         child: Child,
         *,
         degraded: str,
+        need: Need = _UNKNOWN_NEED,
+        group: WorkerCgroup = _NO_GROUP,
         adopted: bool = False,
     ) -> None:
         self.folder = folder
@@ -53,6 +75,9 @@ class WorkerRun:
         self.degraded = degraded
         self.adopted = adopted
         """Started by an earlier hive, maybe of an older rbee."""
+        self.need = need
+        """What it was thought to take of this machine's memory."""
+        self.group = group
         self.oom = OomWatch(child.pid)
         self.began_at = time.monotonic()
         self.listening: Listening | None = None
@@ -65,7 +90,7 @@ class WorkerRun:
         self._channel: LineChannel | None = None
         self._silent = asyncio.Event()
         self._silent.set()
-        self._cleaning: asyncio.Task[list[str]] | None = None
+        self._cleaning: asyncio.Task[list[Leak]] | None = None
         self._stopping = False
 
     @classmethod
@@ -78,19 +103,35 @@ class WorkerRun:
         wish: ModelWish,
         restarts: int,
         degraded: str,
+        need: Need = _UNKNOWN_NEED,
+        group: WorkerCgroup = _NO_GROUP,
     ) -> WorkerRun:
         """Write the orders and start the process. Raises OSError; the folder is then removed."""
         folder.write(spec, key)
         child = children.spawn(
             [sys.executable, "-P", "-m", "rbee.worker", str(folder.spec_file)],
             log=folder.log,
-            env={**os.environ, KEY_VARIABLE: key},
+            env={
+                **os.environ,
+                KEY_VARIABLE: key,
+                strays.MARK: folder.mark,
+                "TMPDIR": str(folder.temporary),
+            },
             cwd=folder.path,
         )
+        group.take(child.pid)
         folder.write_birth(
-            Birth(child.pid, child.started_at, wish, restarts=restarts, degraded=degraded)
+            Birth(
+                child.pid,
+                child.started_at,
+                wish,
+                restarts=restarts,
+                degraded=degraded,
+                weights_bytes=need.weights_bytes,
+                own_bytes=need.own_bytes,
+            )
         )
-        return cls(folder, spec, key, child, degraded=degraded)
+        return cls(folder, spec, key, child, degraded=degraded, need=need, group=group)
 
     @property
     def id(self) -> str:
@@ -100,6 +141,11 @@ class WorkerRun:
     def pid(self) -> int:
         """The process that runs the engine; until it is known, the worker's."""
         return self.listening.engine_pid if self.listening else self.child.pid
+
+    @property
+    def private_bytes(self) -> int:
+        """What it has taken of the memory that cannot be taken from it again, now."""
+        return sum(map(private_bytes, {self.child.pid, self.pid}))
 
     def attach(self, channel: LineChannel) -> None:
         """Its lifeline; an older one is closed."""
@@ -147,9 +193,11 @@ class WorkerRun:
         await self.child.end(term_s)
 
     async def kill(self) -> None:
+        """All of it: its group, and what slipped out of that into its control group."""
+        self.group.kill()
         await self.child.kill()
 
-    async def clean(self, kept_logs: Path) -> list[str]:
+    async def clean(self, kept_logs: Path) -> list[Leak]:
         """Reap all that the process left, once; what could not be reaped is given to one caller."""
         if self._cleaning is None:
             self._cleaning = asyncio.create_task(self._clean(kept_logs))
@@ -158,16 +206,29 @@ class WorkerRun:
         found.clear()
         return leaks
 
-    async def _clean(self, kept_logs: Path) -> list[str]:
-        leaks = [f"process {pid}" for pid in await self.child.kill()]
+    async def _clean(self, kept_logs: Path) -> list[Leak]:
+        leaks = [Leak(f"process {pid}") for pid in await self.child.kill()]
         await self.child.wait()
+        self.oom.kills()
+        leaks += await asyncio.to_thread(self._end_strays)
         if self._channel is not None:
             self._channel.close()
         port = self.listening.port if self.listening else 0
         if port and not await _port_freed(port):
-            leaks.append(f"port {port}")
+            leaks.append(Leak(f"port {port}"))
         self.folder.retire(kept_logs)
         return leaks
+
+    def _end_strays(self) -> list[Leak]:
+        """What left the process group is still in the control group, or carries the mark."""
+        found = len(self.group.members() | strays.marked(self.folder.mark))
+        self.group.kill()
+        left = strays.end(self.folder.mark)
+        leaks = [Leak(f"processes that left its group: {found}", ended=not left)] if found else []
+        until = time.monotonic() + _GROUP_FREED_S
+        while (used := self.group.remove()) and time.monotonic() < until:
+            time.sleep(_PORT_POLL_S)
+        return leaks + [Leak(f"control group {folder.name}") for folder in used]
 
 
 async def _port_freed(port: int) -> bool:

@@ -195,4 +195,6 @@ def news_words(model: str, facts: Mapping[str, Any]) -> tuple[str, str]:
         return phase, f"queued for {model}{where}   (Ctrl-C leaves the queue)"
     if phase == "prefill":
         return phase, f"{model}   reading the prompt{percent}"
+    if facts.get("waits_for"):
+        return "memory", f"{model}   waits for the memory of {', '.join(facts['waits_for'])}"
     return phase or "wait", f"{model}   {phase or 'waiting'}{percent}"

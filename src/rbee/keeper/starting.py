@@ -154,8 +154,13 @@ def _replace_older(home: Home, status: Mapping[str, Any], screen: Screen) -> Non
     running = str(status["version"])
     if _order(running) > _order(VERSION):
         raise mismatch(running)
-    from rbee.keeper.stopping import stop_everything
+    from rbee.keeper.stopping import hand_over, stop_everything
 
+    if hand_over(home, screen):
+        screen.mark(
+            "other", f"rbee {running} was running; {VERSION} takes over, models stay loaded"
+        )
+        return
     screen.mark("other", f"rbee {running} was running; it is stopped and {VERSION} starts")
     stop_everything(home, screen)
 

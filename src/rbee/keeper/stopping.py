@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from rbee.edge.cgroups import place_of
 from rbee.edge.config_file import load_settings
 from rbee.edge.home import Home
 from rbee.edge.home_processes import Found, processes_of, signal_all, still_there
+from rbee.edge.worker_cgroup import left_over
 from rbee.errors import RbeeError
 from rbee.keeper.connection import Connection
 from rbee.keeper.render import Screen
@@ -50,8 +52,27 @@ def stop_everything(home: Home, screen: Screen, *, drain_s: float | None = None)
     return found
 
 
+def hand_over(home: Home, screen: Screen) -> bool:
+    """End rbee and its machine part and leave the workers to those that come; false if this rbee
+    does not know how to (it is older than that), or did not do it in time."""
+    root = str(home.root)
+    body = {"keep_workers": True}
+    try:
+        Connection.of_home(home).open("POST", "/rbee/shutdown", body).close()
+    except RbeeError:
+        return False
+    timing = _settings(home).timing
+    until = time.monotonic() + timing.drain_s + timing.end_streams_s + timing.term_s + _SPARE_S
+    while any(one.part in ("rbee", "machine") for one in processes_of(root)):
+        if time.monotonic() > until:
+            return False
+        screen.live("stop", "the older rbee finishes what it answers")
+        time.sleep(_SCAN_S)
+    return True
+
+
 def leavings(home: Home) -> Iterator[Path]:
-    """Sockets, pid files and worker folders that are there."""
+    """Sockets, pid files, folders and control groups of workers that are there."""
     hive_socket = home.run / "hive.sock"
     for path in (
         home.admin_socket,
@@ -64,12 +85,18 @@ def leavings(home: Home) -> Iterator[Path]:
             yield path
     with suppress(OSError):
         yield from sorted(home.workers.iterdir())
+    for group in left_over(str(home.workers), place_of("self")):
+        yield from group.folders
 
 
 def remove(paths: Iterable[Path]) -> None:
     """Files and folders that processes left."""
     for path in paths:
-        if path.is_dir() and not path.is_symlink():
+        if (path / "cgroup.procs").exists():
+            # Files of the kernel: they go with their folder, and only with it.
+            with suppress(OSError):
+                path.rmdir()
+        elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

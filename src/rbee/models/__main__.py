@@ -16,7 +16,7 @@ from typing import NoReturn
 import msgspec
 
 from rbee.edge.config_file import load_settings
-from rbee.edge.dying import die_with_parent, give_way
+from rbee.edge.dying import IDLE_NICENESS, die_with_parent, give_way
 from rbee.edge.home import Home, default_home
 from rbee.edge.web import Web
 from rbee.errors import RbeeError
@@ -59,7 +59,7 @@ def say(line: object) -> None:
 def main(arguments: list[str]) -> int:
     """Do one thing and say how it ended."""
     signal.signal(signal.SIGTERM, _leave)
-    give_way()
+    give_way(int(os.environ.get("RBEE_NICE", IDLE_NICENESS)))
     home = Home(Path(default_home()))
     try:
         settings = load_settings(home)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from rbee.edge.dying import AWAITED_NICENESS, IDLE_NICENESS
 from rbee.edge.process_table import group_members, kill_group
 from rbee.errors import RbeeError
 from rbee.models.hashing import Progress, Trouble
@@ -30,10 +31,12 @@ async def run(act: str, name: str, progress: Progress, trouble: Trouble) -> Mode
     return msgspec.convert(await ask(act, name, progress, trouble), ModelView)
 
 
-async def ask(act: str, name: str, progress: Progress, trouble: Trouble) -> object:
-    """Have an act of `models.__main__` done; gives what it said in the end. Cancelling ends the
-    child, which names nothing that is half-made. Raises the child's error, or INTERNAL if it died
-    without a word."""
+async def ask(
+    act: str, name: str, progress: Progress, trouble: Trouble, *, awaited: bool = False
+) -> object:
+    """Have an act of `models.__main__` done; gives what it said in the end. `awaited`: a load waits
+    for it, so it does not give way to everything else. Cancelling ends the child, which names
+    nothing that is half-made. Raises the child's error, or INTERNAL if it died without a word."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "rbee.models", act, name),
         stdin=asyncio.subprocess.DEVNULL,
@@ -41,7 +44,11 @@ async def ask(act: str, name: str, progress: Progress, trouble: Trouble) -> obje
         stderr=None,
         limit=_LINE_BYTES,
         start_new_session=True,
-        env={**os.environ, "RBEE_PARENT": str(os.getpid())},
+        env={
+            **os.environ,
+            "RBEE_PARENT": str(os.getpid()),
+            "RBEE_NICE": str(AWAITED_NICENESS if awaited else IDLE_NICENESS),
+        },
     )
     assert process.stdout is not None
     try:

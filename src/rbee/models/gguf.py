@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from rbee.errors import RbeeError
 
@@ -104,6 +104,16 @@ class Facts:
     part: int = 0
     """Of a model in several files: which of them this is, from 0 on."""
     parts: int = 1
+    layers: int = 0
+    kv_width: int = 0
+    """Elements of key and value of one token in one layer; 0: not known, or not the same in all."""
+    vocabulary: int = 0
+
+
+class _Many(NamedTuple):
+    """An array of the metadata."""
+
+    length: int
 
 
 def joined(parts: Sequence[Facts], *, model: str) -> Facts:
@@ -219,6 +229,7 @@ def _facts(reader: _Reader, size_bytes: int) -> Facts:
     part, parts = _count(said.get("split.no")), _count(said.get("split.count")) or 1
     if not architecture and not part:
         raise _Damaged("it names no architecture")
+    tokens = said.get("tokenizer.ggml.tokens")
     main_type = max(weight_types, key=lambda kind: weight_types[kind], default=0)
     return Facts(
         version=version,
@@ -229,9 +240,23 @@ def _facts(reader: _Reader, size_bytes: int) -> Facts:
         context_train_tokens=_count(said.get(f"{architecture}.context_length")),
         embedding_length=_count(said.get(f"{architecture}.embedding_length")),
         tensors=tensors,
+        layers=_count(said.get(f"{architecture}.block_count")),
+        kv_width=_kv_width(said, architecture),
+        vocabulary=tokens.length if isinstance(tokens, _Many) else 0,
         part=part,
         parts=parts,
     )
+
+
+def _kv_width(said: Mapping[str, Any], architecture: str) -> int:
+    heads = _count(said.get(f"{architecture}.attention.head_count"))
+    shared = _count(said.get(f"{architecture}.attention.head_count_kv"))
+    width = _count(said.get(f"{architecture}.embedding_length"))
+    if not heads or not width:
+        return 0
+    key = _count(said.get(f"{architecture}.attention.key_length")) or width // heads
+    value = _count(said.get(f"{architecture}.attention.value_length")) or width // heads
+    return (shared or heads) * (key + value)
 
 
 def _header(reader: _Reader, size_bytes: int) -> tuple[int, int, int]:
@@ -267,7 +292,7 @@ def _pairs(reader: _Reader, count: int) -> dict[str, Any]:
 
 
 def _value(reader: _Reader, kind: int, what: str) -> Any:
-    """Scalars and strings; arrays are stepped over, and stand for themselves as None."""
+    """Scalars and strings; arrays are stepped over, and only their length is told."""
     if kind in _SCALARS:
         return reader.number(_SCALARS[kind], what)
     if kind == _STRING:
@@ -283,7 +308,7 @@ def _value(reader: _Reader, kind: int, what: str) -> Any:
         reader.strings(length, what)
     else:
         raise _Damaged(f"{what} is an array of entries of the unknown type {inner}")
-    return None
+    return _Many(length)
 
 
 def _tensors(

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbee.errors import RbeeError
-from rbee.policy.engine_messages import ROWS, Row
+from rbee.policy.engine_messages import ROWS
+from rbee.policy.message_row import Row
 
 LINE_CHARACTERS = 300
 """Of a log line in a message; the log has the rest."""
@@ -149,6 +150,8 @@ def _facts(
             return {"model": model, "problem": cause}
         case "MODEL_FILE_MISSING":
             return {"model": model}
+        case "GPU_OUT_OF_MEMORY" | "GPU_ERROR":
+            return {"model": model, "worker": worker, "cause": cause, "line": line, **ended}
         case "WORKER_OUT_OF_MEMORY":
             return {"model": model, "worker": worker, "line": cause, **ended}
         case "ENGINE_ARGUMENT":

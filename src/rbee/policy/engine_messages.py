@@ -6,23 +6,9 @@ stand in `tests/policy/fixtures/engine_log.toml`.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One message of an engine. `says` may use the groups of `pattern`."""
-
-    name: str
-    pattern: re.Pattern[str]
-    code: str
-    says: str
-
-
-def _row(name: str, code: str, pattern: str, says: str) -> Row:
-    return Row(name, re.compile(pattern), code, says)
-
+from rbee.policy.gpu_messages import GPU_HINTS, GPU_ROWS
+from rbee.policy.message_row import Row
+from rbee.policy.message_row import row as _row
 
 _CORRUPT = "MODEL_CORRUPTED"
 _UNFIT = "MODEL_UNSUPPORTED"
@@ -89,6 +75,7 @@ ROWS: tuple[Row, ...] = (
         "llama-server needs {file}, which is not installed",
     ),
     # --- memory, before the model: a load that ran out of it speaks of the model as well
+    *GPU_ROWS,
     _row(
         "allocation refused",
         _MEMORY,
@@ -286,5 +273,6 @@ ROWS: tuple[Row, ...] = (
         r"(?:^|/)(?P<file>[\w.-]+):(?P<line>\d+): GGML_ASSERT\((?P<what>.+)\) failed",
         "the engine found itself in error: {what} ({file}:{line})",
     ),
+    *GPU_HINTS,
 )
 """In order of precedence: the first row that knows any line of the log tells the cause."""

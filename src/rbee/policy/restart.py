@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 CRASHES = 5
 WINDOW_S = 300.0
 
+STORM_BURST = 20
+"""Unasked starts of all workers together that need not wait for one another."""
+
 LASTING = frozenset(
     {
         "MODEL_CORRUPTED",
@@ -24,9 +27,12 @@ LASTING = frozenset(
         "ENGINE_MISSING",
         "DEVICE_UNAVAILABLE",
         "VERSION_MISMATCH",
+        "MODEL_TOO_LARGE",
     }
 )
 """Codes that come back on every try until somebody changes something."""
+
+_MEMORY = frozenset({"WORKER_OUT_OF_MEMORY", "GPU_OUT_OF_MEMORY"})
 
 NOBODYS_CRASH = frozenset({"WORKER_KILLED", "PORT_TAKEN", "DEVICE_FAULTY"})
 """Codes that say nothing against the worker."""
@@ -74,7 +80,7 @@ def judge(
     each time does not keep the machine loading models. A load that finds too little memory finds it
     again: it is remembered.
     """
-    if code in LASTING or (code == "WORKER_OUT_OF_MEMORY" and not was_ready):
+    if code in LASTING or (code in _MEMORY and not was_ready):
         return Remember()
     if code in NOBODYS_CRASH:
         if was_ready:
@@ -85,6 +91,16 @@ def judge(
         return Quarantine(len(crashes), WINDOW_S)
     pause = _pause(record.step, first_s, cap_s)
     return Again(pause, Record(crashes, record.step + 1))
+
+
+def spaced(due_at: float, now: float, *, burst: int, every_s: float) -> tuple[float, float]:
+    """The pause before the next unasked start of any worker, and the new `due_at`.
+
+    `burst` starts may follow one another at once; beyond them one each `every_s`, over all workers:
+    a machine on which everything dies must not spend itself on loading.
+    """
+    due_at = max(due_at, now)
+    return max(0.0, due_at - (burst - 1) * every_s - now), due_at + every_s
 
 
 def served(record: Record) -> Record:

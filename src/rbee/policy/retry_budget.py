@@ -1,7 +1,8 @@
-"""How many requests may be tried again: a fifth of the traffic, never below ten a minute.
+"""How many requests may be tried again: a fifth of the traffic, never below a floor.
 
 A sick machine makes every request fail. Without a budget each would be run three times, and the
-load that made it sick would triple.
+load that made it sick would triple. What is in work may be tried again once a minute whatever the
+traffic: a worker takes all of its answers with it when it dies, and they may have begun long ago.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ class RetryBudget:
         self._requests.append(now)
         self._forget(now)
 
-    def take(self, now: float) -> bool:
-        """Spend one retry; False: there is none left in this minute."""
+    def take(self, now: float, *, in_work: int = 0) -> bool:
+        """Spend one retry; False: there is none left in this minute. `in_work`: requests now."""
         self._forget(now)
-        if len(self._retries) + 1 > max(self._floor, SHARE * len(self._requests)):
+        limit = max(self._floor, SHARE * len(self._requests), in_work if self._floor else 0)
+        if len(self._retries) + 1 > limit:
             return False
         self._retries.append(now)
         return True

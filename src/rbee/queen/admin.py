@@ -7,7 +7,7 @@ Open on the admin socket only (0600: this user). Long acts answer with JSON line
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -52,8 +52,13 @@ class _StopAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     all: bool = False
 
 
+class _DrainAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    worker: str
+
+
 class _ShutdownAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_s: float | None = None
+    keep_workers: bool = False
 
 
 async def serve(visit: Visit) -> None:
@@ -94,16 +99,33 @@ async def stop(visit: Visit) -> None:
         visit.answer.whole(200, encode({"stopped": [ask.worker]}))
         return
     if ask.all:
-        models = sorted({one.model for one in core.roster.ours()})
-        models += [wish.name for wish in core.wishes.all() if wish.name not in models]
+        stopped = await _until_gone(visit, lambda one: True, core.rest)
     elif ask.model:
         served = core.models.find(ask.model, core.roster.models)
         if served.attached is not None:
             raise _not_ours(core.attached.of(served.name)[0].id, "stop")
-        models = [served.name]
+        stopped = await stop_models(visit, [served.name])
     else:
         raise RbeeError("INVALID_REQUEST", problem="Name a model, a worker, or all")
-    visit.answer.whole(200, encode({"stopped": await stop_models(visit, models)}))
+    visit.answer.whole(200, encode({"stopped": stopped}))
+
+
+async def resume(visit: Visit) -> None:
+    """What `stop` of all sent to rest is loaded again."""
+    visit.core.resume()
+    visit.answer.whole(200, b'{"status":"resumed"}')
+
+
+async def drain_worker(visit: Visit) -> None:
+    """Another worker takes the place of this one, which ends when its answers are finished."""
+    ask = parsed(visit, _DrainAsk)
+    core = visit.core
+    if ask.worker not in core.roster.workers:
+        raise RbeeError("WORKER_NOT_FOUND", worker=ask.worker[:100])
+    if core.roster.workers[ask.worker].attached:
+        raise _not_ours(ask.worker, "drain")
+    await core.link.call(lambda id_: control.DrainWorker(id_, ask.worker))
+    visit.answer.whole(200, encode({"drained": ask.worker}))
 
 
 async def worker_logs(visit: Visit) -> None:
@@ -145,6 +167,7 @@ async def shutdown(visit: Visit) -> None:
     """Drain, end everything, go."""
     ask = parsed(visit, _ShutdownAsk)
     visit.answer.whole(202, b'{"status":"stopping"}')
+    visit.core.keep_workers = ask.keep_workers
     visit.core.shut_down(ask.drain_s)
 
 
@@ -218,13 +241,24 @@ def _shown(visit: Visit, lane: LaneKey) -> list[dict[str, Any]]:
 
 async def stop_models(visit: Visit, models: list[str]) -> list[str]:
     """Drain all workers of these models; gives their ids once they are gone."""
+
+    def unwant() -> None:
+        for name in models:
+            visit.core.unwant(name)
+
+    return await _until_gone(visit, lambda one: one.model in models, unwant)
+
+
+async def _until_gone(
+    visit: Visit, meant: Callable[[control.WorkerView], bool], act: Callable[[], None]
+) -> list[str]:
+    """Ids of the workers that are meant, once the act has made them go."""
     core = visit.core
-    stopped = [one.id for one in core.roster.ours() if one.model in models]
+    stopped = [one.id for one in core.roster.ours() if meant(one)]
     changed = core.watch()
     try:
-        for name in models:
-            core.unwant(name)
-        while any(one.model in models for one in core.roster.ours()):
+        act()
+        while any(one in core.roster.workers for one in stopped):
             await _next(core, changed)
     finally:
         core.unwatch(changed)

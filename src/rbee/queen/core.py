@@ -61,6 +61,8 @@ class Core:
         self.speeds = PromptSpeeds()
         self.met = asyncio.Event()
         self.stopping = False
+        self.keep_workers = False
+        """A newer rbee takes over: the hive ends alone."""
         self.url = ""
         self.on_shut_down: Callable[[float | None], None] = lambda drain_s: None
         self.warmth = Warmth()
@@ -130,7 +132,9 @@ class Core:
         if not len(self.roster.board(lane)):
             loading = self.roster.coming(lane)
             share = max((one.progress for one in loading), default=0.0)
-            return {"phase": "loading", "model": lane[0], "progress": round(share, 3)}
+            facts = {"phase": "loading", "model": lane[0], "progress": round(share, 3)}
+            waits_for = [name for one in loading for name in one.waits_for]
+            return {**facts, "waits_for": waits_for} if waits_for else facts
         position = self.lanes.position(ticket)
         facts = {"phase": "queued", "model": lane[0], "position": position}
         wait_s = self.lanes.expected_wait_s(lane, position)
@@ -167,11 +171,34 @@ class Core:
     # --- wishes ------------------------------------------------------------------------------
 
     def serve(self, wish: control.ModelWish) -> None:
-        """A wish of an administrator, lasting unless it may unload; clears remembered failures."""
+        """A wish of an administrator, lasting unless it may unload; clears remembered failures, and
+        brings back what rests."""
+        self.resume()
         self.wishes.put(wish, lasting=wish.keep_alive_s < 0)
         self.lanes.lane((wish.name, wish.mode)).problem = None
         self.poison.forget(wish.name)
         self.link.tell(control.Want(wish, fresh=True))
+
+    def want_always(self, served: Served) -> None:
+        """A block of the TOML says that it stays loaded; fetched first if it is not here."""
+        if served.stored is None:
+            self._pull_declared(served, (served.name, "chat"))
+        else:
+            wish = served.wish("chat")
+            self.wishes.put(wish, lasting=False)
+            self.link.tell(control.Want(wish))
+
+    def rest(self) -> None:
+        """Everything unloads; what was to stay loaded comes back with `resume`."""
+        models = {wish.name for wish in self.wishes.all()}
+        self.wishes.rest()
+        for name in models | {worker.model for worker in self.roster.workers.values()}:
+            self.link.tell(control.Unwant(name))
+
+    def resume(self) -> None:
+        """What rests is loaded again."""
+        for wish in self.wishes.resume():
+            self.link.tell(control.Want(wish))
 
     def unwant(self, model: str) -> None:
         try:

@@ -68,7 +68,8 @@ class Course:
             raise self._quarantined() from raised
         if len(self._failed) >= MAX_ATTEMPTS:
             raise self._exhausted() from raised
-        if not self._core.budget.take(self._core.clock()):
+        in_work = self._core.counters.running.total()
+        if not self._core.budget.take(self._core.clock(), in_work=in_work):
             raise await self.cause(raised)
         if not elsewhere:
             await self._back_off()
@@ -79,18 +80,25 @@ class Course:
         return self._failed[-1].error if self._failed else raised
 
     def tell(self, done: str, outcome: str) -> None:
-        """Into the log of faults: what befell this request and what was done about it."""
+        """Into the log of faults: what befell this request and what was done about it. A cause that
+        is still on its way is waited for, at most until the request is over."""
         if not self._failed:
             return
         last = self._failed[-1]
+        if last.cause is None:
+            self._add(last, done, outcome)
+        else:
+            last.cause.add_done_callback(lambda _: self._add(last, done, outcome))
+
+    def _add(self, failed: _Failed, done: str, outcome: str) -> None:
         happened = Happened(
             at=time.time(),
-            code=last.code,
-            what=f"an answer of {self.model} broke off: {last.error.report.message}",
+            code=failed.code,
+            what=f"an answer of {self.model} broke off: {failed.error.report.message}",
             done=done,
             outcome=outcome,
             model=self.model,
-            worker=last.worker,
+            worker=failed.worker,
             job=self._answer.job_id,
         )
         self._core.events.add(happened)

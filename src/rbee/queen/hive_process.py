@@ -18,6 +18,9 @@ from rbee.edge.home import Home
 from rbee.edge.process_table import is_alive, start_time
 from rbee.wire.unreadable import UNREADABLE
 
+_KILLED_PAUSE_S = 0.5
+"""Longest pause after a SIGKILL: a hive is back within 1 s."""
+
 _MET_WITHIN_S = 2.0
 """How long a hive found alive may take to dial in before another is started beside its lock."""
 
@@ -56,6 +59,9 @@ class HiveProcess:
             lived_s = asyncio.get_running_loop().time() - started
             if lived_s > 10:
                 pause_s = self._restart_s
+            # Who is killed from outside did nothing wrong, however often that happens.
+            killed = returncode == -signal.SIGKILL
+            pause_s = min(pause_s, _KILLED_PAUSE_S) if killed else pause_s
             await asyncio.sleep(pause_s)
             pause_s = min(self._restart_cap_s, pause_s * 2)
 

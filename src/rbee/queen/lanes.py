@@ -21,6 +21,7 @@ from rbee.policy.routing import Board
 from rbee.queen.roster import LaneKey, Roster
 from rbee.queen.roster import Lease as Lease
 from rbee.queen.worker_health import WorkerHealth
+from rbee.settings import Limits
 
 _LOOK_AHEAD = 32
 """How many in line are looked at for a free slot that the first one cannot use: one that was tried
@@ -75,6 +76,12 @@ class Lanes:
         self._clock = clock
         self._tell_busy = tell_busy
         self._lanes: dict[LaneKey, Lane] = {}
+
+    def follow(self, limits: Limits) -> None:
+        """Other limits hold now, and what could not be served may be tried again."""
+        self._full_limit = limits.queue
+        self._bound = pressure.Bound(limits.queue)
+        self.forget_problems()
 
     @property
     def queue_limit(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from rbee.edge.config_file import load_settings
+from rbee.edge.config_watch import ConfigWatch
 from rbee.edge.home import Home, default_home
 from rbee.edge.http_server import HttpServer
 from rbee.edge.logs import Log
@@ -24,6 +25,7 @@ from rbee.policy.access import may_bind
 from rbee.queen.core import Core
 from rbee.queen.events import Events
 from rbee.queen.hive_process import HiveProcess
+from rbee.queen.reload import Reload
 from rbee.queen.route_table import ROUTES
 from rbee.queen.routes import Router
 from rbee.queen.upkeep import tend
@@ -75,6 +77,9 @@ class Queen:
         watching = asyncio.create_task(
             self._core.link.watch(settings.timing.hive_ping_s, self._hive_hangs)
         )
+        following = asyncio.create_task(
+            Reload(self._core, ConfigWatch(home, settings), self._note).keep()
+        )
         await self._server.listen_unix(home.admin_socket)
         self._announce()
         self._catch_signals()
@@ -85,6 +90,7 @@ class Queen:
             await self._drain()
         finally:
             watching.cancel()
+            following.cancel()
             keeping.cancel()
             tending.cancel()
             await self._hive.end(self._settings.timing.term_s)
@@ -110,7 +116,7 @@ class Queen:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._at_once.wait(), 0.05)
         self._router.end_all()
-        self._core.link.tell(control.Leave(0.0))
+        self._core.link.tell(control.Leave(0.0, keep_workers=self._core.keep_workers))
         await self._server.close(self._settings.timing.end_streams_s)
 
     async def _close(self) -> None:

@@ -59,6 +59,8 @@ ROUTES: dict[str, Route] = {
     "/rbee/stop": _admin("POST", admin.stop),
     "/rbee/workers/attach": _admin("POST", attached_admin.attach),
     "/rbee/workers/detach": _admin("POST", attached_admin.detach),
+    "/rbee/resume": _admin("POST", admin.resume),
+    "/rbee/workers/drain": _admin("POST", admin.drain_worker),
     "/rbee/workers/": _admin("GET", admin.worker_logs),
     "/rbee/events": _admin("GET", admin.events),
     "/rbee/keys": _admin("GET", keys.listing),

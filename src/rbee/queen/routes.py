@@ -25,6 +25,7 @@ Handler = Callable[["Visit"], Awaitable[None]]
 
 _CORS_HEADERS = (
     "authorization, content-type, x-api-key, x-request-timeout, x-rbee-events, x-rbee-quiet, "
+    "x-rbee-exact, x-rbee-priority, "
     "x-rbee-priority, "
     "anthropic-version, anthropic-beta, openai-organization, openai-project, "
     "x-stainless-arch, x-stainless-lang, x-stainless-os, x-stainless-package-version, "

@@ -86,10 +86,7 @@ class ServedModels:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sources = {
-            block.name: tuple(_as_stored(source) for source in block.source)
-            for block in settings.models.values()
-        }
+        self._sources = _sources(settings)
         self.attached: dict[str, Attached] = {}
         """What attached servers have, by the name that it is asked for by."""
         self.overrides: dict[str, ModelSettings] = {}
@@ -118,6 +115,14 @@ class ServedModels:
             if name not in shown:
                 how = replace(self._settings.defaults, name=name)
                 yield Served(name, "", how, None, attached=attached)
+
+    def follow(self, settings: Settings) -> None:
+        """Other settings hold now. What `rbee serve` said of a model is older than a new block."""
+        before, self._settings = self._settings, settings
+        self._sources = _sources(settings)
+        for name in tuple(self.overrides):
+            if before.models.get(name) != settings.models.get(name):
+                del self.overrides[name]
 
     def recall(self, wish: ModelWish) -> None:
         """A lasting wish of an earlier life says again how its model is run."""
@@ -172,6 +177,14 @@ def _split_pin(name: str) -> tuple[str, str]:
     """`NAME@sha256:HEX` → the name and `sha256:HEX`; without a pin the second is empty."""
     plain, at, digits = name.partition("@sha256:")
     return plain, f"sha256:{digits}" if at else ""
+
+
+def _sources(settings: Settings) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Of each block: what the store knows its sources by, and what they are pinned to."""
+    return {
+        block.name: tuple(_as_stored(source) for source in block.source)
+        for block in settings.models.values()
+    }
 
 
 def _as_stored(source: str) -> tuple[str, str]:

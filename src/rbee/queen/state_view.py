@@ -106,6 +106,7 @@ def _worker(core: Core, worker: WorkerView) -> dict[str, Any]:
         "problem": None if worker.problem is None else worker.problem.code,
         "problem_message": None if worker.problem is None else worker.problem.message,
         "retry_in_s": worker.retry_in_s,
+        "waits_for": list(worker.waits_for),
         "health": core.health.view(worker),
         "attached": worker.attached,
         "address": _address(worker),

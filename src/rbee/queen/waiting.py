@@ -134,6 +134,8 @@ def _words(facts: Mapping[str, Any]) -> str:
     if facts["phase"] == "queued":
         wait_s = facts.get("expected_wait_s")
         return f"queued, place {facts['position']}" + (f", about {wait_s:.0f} s" if wait_s else "")
+    if facts.get("waits_for"):
+        return f"waiting for the memory that {', '.join(facts['waits_for'])} holds"
     if facts["phase"] == "loading":
         return "loading the model"
     return f"reading the prompt, {facts['progress']:.0%}"

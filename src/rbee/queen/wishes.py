@@ -10,6 +10,7 @@ import msgspec
 from rbee.edge.disk import translated
 from rbee.edge.private_file import write_private
 from rbee.queen.roster import LaneKey
+from rbee.settings import KEEP_ALWAYS
 from rbee.wire.control import ModelWish
 from rbee.wire.unreadable import UNREADABLE
 
@@ -21,6 +22,8 @@ class Wishes:
         self._path = path
         self._lasting: dict[LaneKey, ModelWish] = {}
         self._passing: dict[LaneKey, ModelWish] = {}
+        self._resting: set[LaneKey] = set()
+        """Wished, but not now: `rbee stop --all` frees the machine for something else."""
 
     def load(self) -> None:
         """Read what an earlier life wished; a file that cannot be read counts as no wish."""
@@ -34,8 +37,9 @@ class Wishes:
         """Wish it; False if exactly this was wished already. Raises DISK_… if a lasting wish cannot
         be kept: then it is none."""
         lane = (wish.name, wish.mode)
-        if self.get(lane) == wish:
+        if self.get(lane) == wish and lane not in self._resting:
             return False
+        self._resting.discard(lane)
         if lasting:
             self._save({**self._lasting, lane: wish})
             self._passing.pop(lane, None)
@@ -45,7 +49,8 @@ class Wishes:
         return True
 
     def has(self, lane: LaneKey) -> bool:
-        return lane in self._lasting or lane in self._passing
+        known = lane in self._lasting or lane in self._passing
+        return known and lane not in self._resting
 
     def get(self, lane: LaneKey) -> ModelWish | None:
         return self._lasting.get(lane, self._passing.get(lane))
@@ -53,16 +58,36 @@ class Wishes:
     def drop(self, model: str) -> None:
         """End all wishes for this model. Raises DISK_… if they may come back with the next rbee."""
         before = len(self._lasting)
+        self._resting = {lane for lane in self._resting if lane[0] != model}
         self._lasting = {lane: wish for lane, wish in self._lasting.items() if lane[0] != model}
         self._passing = {lane: wish for lane, wish in self._passing.items() if lane[0] != model}
         if len(self._lasting) != before:
             self._save(self._lasting)
 
     def forget_passing(self, lane: LaneKey) -> None:
-        self._passing.pop(lane, None)
+        if lane not in self._resting:
+            self._passing.pop(lane, None)
+
+    def rest(self) -> None:
+        """What is to stay loaded rests until `resume`; the rest ends."""
+        every = {**self._lasting, **self._passing}
+        self._resting = {lane for lane, wish in every.items() if wish.keep_alive_s == KEEP_ALWAYS}
+        self._passing = {lane: wish for lane, wish in every.items() if lane in self._resting}
+        self._passing = {k: wish for k, wish in self._passing.items() if k not in self._lasting}
+
+    def resume(self) -> tuple[ModelWish, ...]:
+        """Those that rested; they are wished again."""
+        back = tuple(wish for lane in self._resting if (wish := self.get(lane)) is not None)
+        self._resting = set()
+        return back
+
+    def is_lasting(self, wish: ModelWish) -> bool:
+        return (wish.name, wish.mode) in self._lasting
 
     def all(self) -> tuple[ModelWish, ...]:
-        return (*self._lasting.values(), *self._passing.values())
+        """Everything that is wished now."""
+        every = {**self._passing, **self._lasting}
+        return tuple(wish for lane, wish in every.items() if lane not in self._resting)
 
     def lasting(self) -> tuple[ModelWish, ...]:
         return tuple(self._lasting.values())

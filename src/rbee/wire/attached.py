@@ -23,9 +23,15 @@ PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embedd
 """What every such server is taken to serve; other routes are asked of workers of ours alone."""
 
 _OURS: Final = ("return_progress", "cache_prompt")
-_KINDS: Final = {"llamacpp": "llama.cpp", "vllm": "vllm", "sglang": "sglang", "library": "ollama"}
+_KINDS: Final = {
+    "llamacpp": "llama.cpp",
+    "library": "ollama",
+    "rbee": "rbee",
+    "sglang": "sglang",
+    "vllm": "vllm",
+}
 """What a server writes into `owned_by`, and what it is."""
-_GOES_ON_BY_ITSELF: Final = frozenset({"llama.cpp", "ollama"})
+_GOES_ON_BY_ITSELF: Final = frozenset({"llama.cpp", "ollama", "rbee"})
 """Those that go on from a last message of the assistant without being told to."""
 _CONTEXTS: Final = ("max_model_len", "context_length", "context_window")
 _NAME_CHARACTERS: Final = 512
@@ -68,7 +74,7 @@ class Foreign:
 
     name: str
     kind: str
-    """`llama.cpp`, `vllm`, `sglang`, `ollama` or `openai` (not known)."""
+    """`llama.cpp`, `ollama`, `rbee`, `sglang`, `vllm` or `openai` (not known)."""
     context_tokens: int
     """0: it does not say."""
 

@@ -95,6 +95,15 @@ def size_bytes(value: Any, bare: bool) -> int:
     return parse_size_bytes(value, bare=bare)
 
 
+def span(value: Any, bare: bool) -> tuple[int, int]:
+    """Ports from one to another: `9100-9110`; one alone is a span of itself."""
+    first, _, last = str(value).partition("-")
+    low, high = whole(1, 65_535)(first, True), whole(1, 65_535)(last or first, True)
+    if low > high:
+        raise ValueError("must begin with the lower port, such as 9100-9110")
+    return low, high
+
+
 def texts(value: Any, bare: bool) -> tuple[str, ...]:
     """A list of texts; outside the TOML separated by commas."""
     if bare and isinstance(value, str):

@@ -111,6 +111,8 @@ class WorkerView(msgspec.Struct, frozen=True):
     problem: Problem | None = None
     """FAILED, QUARANTINED or waiting to be started again: why."""
     retry_in_s: float = 0.0
+    waits_for: tuple[str, ...] = ()
+    """Models that hold the memory it needs, and that are to leave."""
     settings: str = ""
     """A fingerprint of what beside file, build and device decides the text: equal ones repeat one
     another."""
@@ -290,6 +292,14 @@ class StopWorker(msgspec.Struct, frozen=True, tag="stop"):
     worker: str
 
 
+class DrainWorker(msgspec.Struct, frozen=True, tag="drain"):
+    """Have another worker take the place of this one; `Done` when its answers are finished and it
+    is gone."""
+
+    call: str
+    worker: str
+
+
 class Pull(msgspec.Struct, frozen=True, tag="pull"):
     """Have a model in the store; answered by `Done` with its ModelView; `Progress` on the way."""
 
@@ -322,6 +332,8 @@ class Leave(msgspec.Struct, frozen=True, tag="leave"):
     """Drain all workers within `drain_s`, stop them, exit."""
 
     drain_s: float
+    keep_workers: bool = False
+    """Only the hive ends: another one takes its workers back."""
 
 
 FromHive = (
@@ -346,6 +358,7 @@ ToHive = (
     | Busy
     | Suspect
     | StopWorker
+    | DrainWorker
     | Pull
     | Remove
     | Verify

@@ -41,7 +41,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     slots: int = 4
     threads: int = 1
     batch_tokens: int = 64
-    """Prefill batch: at most about 0.5 s of work, so that a hang-up is seen in time."""
+    """Prefill batch."""
     cache_ram_mib: int = 256
     args: tuple[str, ...] = ()
     """llama-server flags of the user, as is."""

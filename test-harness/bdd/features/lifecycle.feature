@@ -136,3 +136,80 @@ Feature: Up, down, and up again
     Then it exits with 1
     And it says DISK_PERMISSION
     And it shows no traceback
+
+  @own
+  Scenario: A newer rbee takes over from an older one
+    Given rbee serves the model tiny
+    And the worker is noted
+    And an rbee of version 9.9.9 is installed elsewhere
+    When the other rbee is used from now on
+    And I run rbee up --detach
+    Then it exits with 0
+    And the worker is the same
+    And a request is served
+
+  @own
+  Scenario: The configuration is changed while models run
+    Given the models tiny, two are stored, which differ
+    And the configuration
+      """
+      [models.tiny]
+      keep_alive = "always"
+      ctx = 256
+
+      [models.two]
+      keep_alive = "always"
+      ctx = 256
+      """
+    Then tiny runs with 256 tokens of context within 20 s
+    And two runs with 256 tokens of context within 20 s
+    When the configuration becomes
+      """
+      [models.tiny]
+      keep_alive = "always"
+      ctx = 256
+
+      [models.two]
+      keep_alive = "always"
+      ctx = 384
+      """
+    Then two runs with 384 tokens of context within 20 s
+    And tiny has kept its process
+    When the configuration becomes
+      """
+      [models.tiny]
+      keep_alive = "always"
+      ctxx = 256
+      """
+    Then the event log names CONFIG_INVALID
+    And tiny has kept its process
+
+  @own @serial
+  Scenario: The hive is told to end while three workers answer
+    Given rbee serves the model tiny with --replicas 3
+    And 3 streams are running
+    When the hive gets SIGTERM
+    Then every stream ended with its finish
+    And a request is served
+
+  @own
+  Scenario: A second signal acts at once
+    Given rbee serves the model tiny
+    And a stream is running
+    When the queen gets SIGTERM twice
+    Then the stream is over within 3 s
+    And the stream ends with its finish or with SHUTTING_DOWN
+    And nothing of rbee is left
+
+  @own
+  Scenario: What a crash left is found and reaped
+    Given engines start a helper that leaves their process group
+    And rbee serves the model tiny
+    When everything of rbee is killed at once
+    And I run rbee doctor
+    Then it exits with 1
+    And it says leftover
+    When I run rbee doctor --fix
+    Then it exits with 0
+    And the helpers are gone
+    And rbee doctor finds nothing left over

@@ -100,8 +100,9 @@ Feature: Models that cannot be served
   Scenario: A context that no memory holds
     Given the model tiny is stored
     When I run rbee serve tiny --ctx 16000000 --parallel 1 --wait
-    Then it exits with 137
-    And it says WORKER_OUT_OF_MEMORY
+    Then it exits with 1
+    And it says MODEL_TOO_LARGE
+    And it says 343
 
   @own
   Scenario: The package index cannot be reached

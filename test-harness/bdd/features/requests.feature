@@ -98,6 +98,27 @@ Feature: Requests, good and bad
     Then the slot is free within 2.5 s
     And a request is served
 
+  Scenario Outline: A client that waits for a whole answer hangs up
+    Given rbee serves the model tiny
+    When a client of <path> hangs up while its prompt is being read
+    Then the slot is free within 1 s
+    And the engine rests within <limit> s
+
+    Examples:
+      | path                 | limit |
+      | /v1/chat/completions | 2.5   |
+      | /v1/completions      | 2.5   |
+      | /completion          | 2.5   |
+      | /v1/responses        | 2.5   |
+      | /v1/messages         | 8     |
+
+  Scenario: Fifty clients hang up, each at another moment
+    Given rbee serves the model tiny
+    When 50 clients hang up in line, in prefill and in their answers
+    Then the slot is free within 2.5 s
+    And the engine rests within 2.5 s
+    And a request is served
+
   @own
   Scenario: More clients than slots and places
     Given the setting RBEE_LIMITS_QUEUE is 1

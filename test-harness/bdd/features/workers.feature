@@ -116,3 +116,129 @@ Feature: Workers that die, and come back
     And rbee is up
     When I begin to serve the model tiny
     Then the event log names LOADING_TIMEOUT
+
+  @own
+  Scenario: A worker touches memory that is not its own
+    Given rbee serves the model tiny
+    When the worker gets SIGSEGV
+    Then another worker is ready within 20 s
+    And the event log names WORKER_CRASHED
+    And the event log names SIGSEGV
+
+  @own
+  Scenario: An engine ends by itself with exit code 0
+    Given an engine that ends at once, with exit code 0
+    And the model tiny is stored
+    When I run rbee serve tiny
+    Then it exits with 1
+    And it says WORKER_CRASHED
+    And it says exit code 0
+
+  @own
+  Scenario: An engine hangs while it loads
+    Given the setting RBEE_LOAD_STALL_S is 2
+    And the model tiny is stored
+    And rbee is up
+    When the engine gets SIGSTOP while it loads
+    Then the event log names LOADING_TIMEOUT
+    And nothing is left of its process group
+
+  @own
+  Scenario: A helper of the engine leaves the process group
+    Given engines start a helper that leaves their process group
+    And rbee serves the model tiny
+    When the worker gets SIGKILL
+    Then another worker is ready within 20 s
+    And the helper is gone
+    And the event log names RESOURCE_LEAK
+
+  @own @serial
+  Scenario: A worker is killed again and again, and nothing adds up
+    Given the setting RBEE_RESTART_FIRST_S is 0.05
+    And the setting RBEE_RESTART_EVERY_S is 0.05
+    And rbee serves the model tiny
+    When the worker is killed and comes back 100 times
+    Then descriptors, processes, ports, files and memory are as they were
+
+  @own @serial
+  Scenario: The hive is killed again and again under load
+    Given rbee serves the model tiny
+    When the hive gets SIGKILL 20 times while answers run
+    Then every stream ended with its finish
+    And the worker is the same
+    When I run rbee down
+    Then nothing of rbee is left
+
+  @own
+  Scenario: Nobody comes for the workers
+    Given the setting RBEE_ORPHAN_S is 2
+    And rbee serves the model tiny
+    When queen and hive get SIGKILL
+    Then no process of rbee is left within 20 s
+
+  @own
+  Scenario: The hive is frozen
+    Given the setting RBEE_HIVE_PING_S is 0.4
+    And rbee serves the model tiny
+    And the worker is noted
+    And a stream is running
+    When the hive gets SIGSTOP
+    Then the hive is back within 10 s with the same workers
+    And the stream ends with its finish
+    And the worker is the same
+    And the event log names HIVE_LOST
+
+  @own
+  Scenario: A worker is drained and replaced
+    Given rbee serves the model tiny
+    And a stream is running
+    When I drain the worker
+    Then it exits with 0
+    And the stream ends with its finish
+    And another worker is ready within 1 s
+
+  @own
+  Scenario: Five commands serve at once
+    Given the model tiny is stored
+    And rbee is up
+    When 5 commands serve the model tiny at once
+    Then all of them exit with 0
+    And there is 1 worker
+
+  @own
+  Scenario: The first port of the range for workers is taken
+    Given another program holds the first of two ports for workers
+    And rbee serves the model tiny
+    Then the worker listens on the second port
+
+  @own
+  Scenario: A model is stopped while it starts
+    Given the model tiny is stored
+    And rbee is up
+    When I begin to serve the model tiny, and stop it
+    Then it exits with 0
+    And no worker is left within 5 s
+
+  @own
+  Scenario: A model is wanted again while it drains
+    Given rbee serves the model tiny
+    And a stream is running
+    When I stop the model tiny and serve it again while it drains
+    Then it exits with 0
+    And the stream ends with its finish
+    And a request is served
+
+  @own
+  Scenario Outline: A GPU fails, as the engine's source has it
+    Given a stand-in for an engine on a GPU, which says: <line>
+    And the model tiny is stored
+    When I run rbee serve tiny
+    Then it exits with <code>
+    And it says <name>
+    And it says <cause>
+
+    Examples:
+      | line                                                | code | name              | cause                  |
+      | CUDA error: an illegal memory access was encountered | 1    | GPU_ERROR         | illegal memory access  |
+      | ggml_vulkan: device lost on AMD Radeon RX 6700      | 1    | GPU_ERROR         | was lost               |
+      | ROCm error: out of memory                           | 137  | GPU_OUT_OF_MEMORY | had no memory left     |

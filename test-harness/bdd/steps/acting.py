@@ -41,7 +41,7 @@ def run_and_interrupt(world, words):
     world.seen["interrupted"] = (process.returncode, out, err)
 
 
-@when(parsers.parse("the {who} gets {name}"))
+@when(parsers.re(r"the (?P<who>\w+) gets (?P<name>\w+)$"))
 def signalled(world, who, name):
     pid = pid_of(world, who)
     world.seen["workers"] = [one["pid"] for one in world.home.workers()]

@@ -59,6 +59,13 @@ def immutable_store(world, immutable):
     world.home.env["RBEE_MODELS_DIR"] = str(immutable)
 
 
+@given(parsers.parse("its files may have no more than {size_mib:d} MiB"))
+def small_files(world, size_mib):
+    """As a file system says it whose files end at some size; what the hive starts inherits it."""
+    hive = psutil.Process(world.home.ps()["hives"][0]["pid"])
+    hive.rlimit(psutil.RLIMIT_FSIZE, (size_mib * MIB, size_mib * MIB))
+
+
 @pytest.fixture
 def proxies():
     """Proxies that are gone at the end."""

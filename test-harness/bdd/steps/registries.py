@@ -73,7 +73,8 @@ def hosts():
 
 @pytest.fixture(scope="session")
 def downloading_home(model, hosts):
-    """One running rbee for all scenarios that fetch, with short limits; it knows the registries."""
+    """One running rbee for all scenarios that fetch, with limits that are too short for pip; it
+    knows the registries."""
     home = Home(
         model,
         RBEE_DOWNLOAD_STALL_S="0.5",
@@ -139,8 +140,9 @@ def at_a_registry(world, web, size_mib, registry):
 
 
 @given(parsers.parse("a model of {size_mib:d} MiB at a package index"))
-def at_an_index(web, size_mib):
+def at_an_index(world, web, size_mib):
     path = web.made(size_mib)
+    world.home.env.update(registries(web.front))
     name = catalogues.package_index(web.front, path, web.folder)
     web.models.append(Remote(name, path, f"/{catalogues.WHEEL}"))
 

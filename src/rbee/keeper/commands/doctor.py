@@ -141,10 +141,15 @@ def _leftovers(home: Home, status: Mapping[str, Any] | None) -> Iterator[Finding
         yield Finding("failed", "leftover", says, "rbee doctor --fix", processes=tuple(strays))
     paths = () if status is not None or processes else tuple(leavings(home))
     if paths:
-        names = ", ".join(str(path.relative_to(home.root)) for path in paths)
+        names = ", ".join(_short(path, home) for path in paths)
         yield Finding("failed", "leftover", f"files: {names}", "rbee doctor --fix", paths=paths)
     if not strays and not paths:
         yield Finding("done", "leftover", "no process, socket or file without an owner")
+
+
+def _short(path: Path, home: Home) -> str:
+    inside = path.is_relative_to(home.root)
+    return str(path.relative_to(home.root)) if inside else f"control group {path.name}"
 
 
 def _strays(home: Home, status: Mapping[str, Any], processes: Sequence[Found]) -> list[Found]:

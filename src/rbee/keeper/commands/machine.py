@@ -103,6 +103,9 @@ def remarks(found: Mapping[str, Any], screen: Screen) -> list[str]:
         if one["degraded"]:
             lines.append(f"{mark.other} {one['model']} ({one['id']}): {one['degraded']}")
         lines += _ill(one, mark)
+        if one.get("waits_for"):
+            names = ", ".join(one["waits_for"])
+            lines.append(f"{mark.other} {one['model']} ({one['id']}) waits for memory: {names}")
         if one.get("problem"):
             told = one.get("problem_message") or one["problem"]
             retry_s = one.get("retry_in_s")

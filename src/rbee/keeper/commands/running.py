@@ -12,6 +12,7 @@ from typing import Any
 from rbee.edge.dial_file import DialFile
 from rbee.edge.home import Home, default_home
 from rbee.errors import RbeeError
+from rbee.keeper.connection import Connection
 from rbee.keeper.exits import INTERRUPTED
 from rbee.keeper.parsing import Parser, port_flag, time_flag
 from rbee.keeper.render import Screen, put
@@ -38,6 +39,9 @@ def _up(arguments: Sequence[str]) -> int:
     screen = Screen.on(sys.stderr, json=asked.json)
     DialFile(home).clear()
     status, process = ensure_up(home, screen, flags)
+    if process is None:
+        # What `rbee stop --all` sent to rest comes back.
+        Connection.of_home(home).post("/rbee/resume", {})
 
     def tell() -> None:
         if asked.json:

@@ -148,6 +148,8 @@ def _stop(arguments: Sequence[str]) -> int:
         put({"stopped": stopped})
     else:
         screen.mark("done", f"stopped {', '.join(stopped)}" if stopped else "nothing was loaded")
+        if asked.all and stopped:
+            screen.line(f"  {screen.marks.then} rbee up --detach   brings back what you served")
     return 0
 
 

@@ -1,14 +1,15 @@
-"""`rbee workers`: list, logs, shutdown, attach, detach."""
+"""`rbee workers`: list, logs, drain, shutdown, attach, detach."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from urllib.parse import quote
 
 from rbee.errors import RbeeError
 from rbee.keeper.commands.workers_attached import attach, detach
-from rbee.keeper.connection import checked
+from rbee.keeper.connection import Connection, checked
 from rbee.keeper.parsing import Parser, count_flag, verbs
 from rbee.keeper.render import Screen, put, safe, table
 
@@ -17,6 +18,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     does = {
         "list": _list,
         "logs": _logs,
+        "drain": _drain,
         "shutdown": _shutdown,
         "attach": attach,
         "detach": detach,
@@ -64,17 +66,37 @@ def _logs(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _drain(arguments: Sequence[str]) -> int:
+    does = "Replace one worker: another is loaded, this one finishes its answers and ends."
+    connection, asked = _meant("workers drain", does, arguments)
+    drained = connection.post("/rbee/workers/drain", {"worker": asked.worker})["drained"]
+    if asked.json:
+        put({"drained": drained})
+    else:
+        Screen.on(sys.stderr).mark("done", f"drained {drained}")
+    return 0
+
+
 def _shutdown(arguments: Sequence[str]) -> int:
-    parser = Parser("workers shutdown", "End one worker; a model that is served gets a new one.")
-    parser.add_argument("worker", metavar="WORKER")
-    asked = parser.parse(arguments)
-    connection = checked(asked.url)
-    known = [str(one["id"]) for one in connection.get("/rbee/ps")["workers"]]
-    if asked.worker not in known:
-        raise RbeeError("WORKER_NOT_FOUND", worker=asked.worker[:100])
+    does = "End one worker; a model that is served gets a new one."
+    connection, asked = _meant("workers shutdown", does, arguments)
     stopped = connection.post("/rbee/stop", {"worker": asked.worker})["stopped"]
     if asked.json:
         put({"stopped": stopped})
     else:
         Screen.on(sys.stderr).mark("done", f"stopped {', '.join(stopped)}")
     return 0
+
+
+def _meant(
+    command: str, does: str, arguments: Sequence[str]
+) -> tuple[Connection, argparse.Namespace]:
+    """What was asked of one worker that is there. Raises WORKER_NOT_FOUND."""
+    parser = Parser(command, does)
+    parser.add_argument("worker", metavar="WORKER")
+    asked = parser.parse(arguments)
+    connection = checked(asked.url)
+    known = [str(one["id"]) for one in connection.get("/rbee/ps")["workers"]]
+    if asked.worker not in known:
+        raise RbeeError("WORKER_NOT_FOUND", worker=asked.worker[:100])
+    return connection, asked

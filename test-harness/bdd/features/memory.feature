@@ -1,0 +1,91 @@
+Feature: Memory is shared out, and runs out for one worker at a time
+  What is asked for gets room; what is used is never cut; what is too large is told in numbers.
+
+  @own @serial
+  Scenario: Memory runs out while a model loads
+    Given the setting RBEE_WORKER_MEMORY is 300MiB
+    And rbee serves the model tiny
+    And control groups can bound memory here
+    And the worker is noted
+    When I serve another model with --ctx 30000 --parallel 1
+    Then it exits with 137
+    And it says WORKER_OUT_OF_MEMORY
+    And the worker is the same
+    And a request is served
+
+  @own @serial
+  Scenario: Memory runs out while a model serves
+    Given the setting RBEE_WORKER_MEMORY is 400MiB
+    And rbee serves the model tiny
+    And control groups can bound memory here
+    When memory runs out in the control group of the worker
+    Then the event log names WORKER_OUT_OF_MEMORY
+    And another worker is ready within 20 s
+    And a request is served
+
+  @own
+  Scenario: A worker may not have the addresses that it needs
+    Given the setting RBEE_MEMORY is 30GB
+    And the model tiny is stored
+    And rbee is up
+    When the hive may use 3 GB of addresses
+    And I run rbee serve tiny --ctx 400000 --parallel 1
+    Then it exits with 137
+    And it says WORKER_OUT_OF_MEMORY
+
+  @own
+  Scenario: Three models in a memory for two
+    Given the setting RBEE_MEMORY is 1200MiB
+    And the models one, two, three are stored, which differ
+    When I ask one, two, three in turn, 3 times
+    Then every answer was 200
+    And at most 2 models are loaded
+
+  @own @serial
+  Scenario: Three models in a memory for two, asked at the same time
+    Given the setting RBEE_MEMORY is 1200MiB
+    And the models one, two, three are stored, which differ
+    When clients ask one, two, three at the same time, 8 times each
+    Then every answer was 200
+    And fewer than 10 loads were needed
+
+  @own
+  Scenario: A model that serves is not unloaded for another
+    Given the setting RBEE_MEMORY is 700MiB
+    And the models one, two are stored, which differ
+    And a stream of one is running
+    When I ask for two beside it
+    Then rbee ps says that two waits for one
+    And every stream ended with its finish
+
+  @own
+  Scenario: What is to stay loaded is not unloaded, and what does not fit is told in numbers
+    Given the setting RBEE_MEMORY is 700MiB
+    And the models tiny, two are stored, which differ
+    When I run rbee serve tiny
+    Then it exits with 0
+    Given the worker is noted
+    When I run rbee serve two
+    Then it exits with 1
+    And it says MODEL_TOO_LARGE
+    And it says tiny stays loaded
+    And the worker is the same
+    When I run rbee stop tiny
+    Then a worker of two is ready within 20 s
+
+  @own
+  Scenario: Everything is freed for a game, and comes back
+    Given rbee serves the model tiny
+    When I run rbee stop --all
+    Then it exits with 0
+    And no worker is left within 1 s
+    When I run rbee up --detach
+    Then it exits with 0
+    And a worker of tiny is ready within 20 s
+
+  @own
+  Scenario: Open files run low
+    Given rbee is up
+    When the hive may open 2 files more
+    Then the event log names RESOURCES_LOW
+    And the event log names open files

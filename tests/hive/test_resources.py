@@ -1,0 +1,50 @@
+"""Promises about what runs low here, with real limits."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from rbee.hive.resources import Resources
+from rbee.wire.control import Happened
+
+
+def test_a_full_disk_is_told_once_and_its_end_too(tmp_path: Path) -> None:
+    """A reserve that this disk cannot have is low; a small one is not."""
+    reserve, told = [1 << 60], list[Happened]()
+    watch = Resources(tmp_path, lambda: reserve[0], told.append)
+    watch.look()
+    watch.look()
+    reserve[0] = 0
+    watch.look()
+    assert [(one.code, one.outcome) for one in told] == [
+        ("RESOURCES_LOW", "open"),
+        ("RESOURCES_LOW", "ok"),
+    ]
+    assert "disk" in told[0].what and "enough" in told[1].done
+
+
+@pytest.mark.parametrize("spare", [-1, 2])
+def test_open_files_are_counted_against_the_limit(tmp_path: Path, spare: int) -> None:
+    """The soft limit of this process, as it is now; also when not one more can be opened."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    told: list[Happened] = []
+    watch = Resources(tmp_path, lambda: 0, told.append)
+    in_use = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + spare, before[1]))
+    try:
+        watch.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert [one.outcome for one in told] == ["open"]
+    assert "open files" in told[0].what
+
+
+def test_a_folder_that_is_gone_is_nobodys_fault(tmp_path: Path) -> None:
+    """Whoever writes there next is told."""
+    told: list[Happened] = []
+    Resources(tmp_path / "gone", lambda: 1 << 60, told.append).look()
+    assert told == []
