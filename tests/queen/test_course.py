@@ -5,9 +5,10 @@ from contextlib import AsyncExitStack
 
 from rbee.settings import Timing
 from rbee.wire import control
-from tests.queen.speaker import cut, speak
+from tests.queen.speaker import cut, speak, stall
 from tests.queen.stage import MODEL, Engine, hold
 from tests.queen.test_core import met, view
+from tests.queen.test_dispatch import with_engines
 from tests.queen.test_tries import Got, told_of
 
 CRASHED = control.Problem("WORKER_CRASHED", "It gave itself up", retry="elsewhere", exit=1)
@@ -149,6 +150,32 @@ def test_a_client_is_told_while_its_answer_waits(tmp_path):
             assert rest[-2] == "data: [DONE]" and any('"stop"' in line for line in rest)
 
     asyncio.run(run())
+
+
+def test_a_client_is_told_while_its_answer_is_replayed(tmp_path):
+    """Nothing new comes for a while: the stream says why."""
+
+    async def body(here, first, second):
+        text = (await here.chat(stream=True, timeout_s=1.5)).text
+
+        assert ": rbee another worker has come to token 3 of what you have\n" in text
+
+    slow = speak(breaks=stall, after=2)
+    with_engines(tmp_path, body, speak(breaks=cut, after=5), slow)
+
+
+def test_an_engine_that_does_not_stream_does_not_take_over(tmp_path):
+    """A whole body cannot be put into a stream that has begun."""
+
+    async def whole(engine, reader, writer, body):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    async def body(here, first, second, third):
+        got = Got((await here.chat(stream=True)).text)
+
+        assert got.finish == ["stop"] and len(got.rbee["attempts"]) == 2
+
+    with_engines(tmp_path, body, speak(breaks=cut, after=3), whole, speak())
 
 
 def test_who_hangs_up_while_it_is_repaired_leaves_nothing(tmp_path):

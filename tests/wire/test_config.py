@@ -188,6 +188,13 @@ def test_every_limit_can_be_set_by_a_variable() -> None:
         assert variable in VARIABLES
 
 
+def test_a_rate_may_be_none_at_all() -> None:
+    """No retries is a choice; no connections would be none."""
+    found = read(environment={"RBEE_RETRIES_PER_MINUTE": "0"})
+    assert found.settings.bounds.retries_per_minute == 0
+    assert refused(environment={"RBEE_CONNECTIONS": "0"}).code == "CONFIG_INVALID"
+
+
 def test_a_variable_that_sets_nothing_is_told() -> None:
     """RBEE_HOME and RBEE_URL are no settings, RBEE_DRIAN_S is a slip."""
     environment = {"RBEE_HOME": "/x", "RBEE_URL": "u", "RBEE_DRIAN_S": "2", "PATH": "/bin"}

@@ -197,4 +197,6 @@ def news_words(model: str, facts: Mapping[str, Any]) -> tuple[str, str]:
         return phase, f"{model}   reading the prompt{percent}"
     if facts.get("waits_for"):
         return "memory", f"{model}   waits for the memory of {', '.join(facts['waits_for'])}"
+    if phase == "replay":
+        return phase, f"{model}   another worker takes the answer up"
     return phase or "wait", f"{model}   {phase or 'waiting'}{percent}"

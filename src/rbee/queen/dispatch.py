@@ -149,6 +149,10 @@ class Dispatch:
         watcher = self._telling(task, answer)
         response = await attempt.open(relay, watcher)
         streamed = (response.header("content-type") or "").startswith("text/event-stream")
+        if relay is not None and not streamed and answer.delivered:
+            response.close()
+            problem = "it did not go on with the stream"
+            raise RbeeError("WORKER_LOST", model=task.served.name, tokens=0, problem=problem)
         if relay is None or not streamed:
             body = await attempt.read(response, _WHOLE_BODY_BYTES)
             worker = answer.worker

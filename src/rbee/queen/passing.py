@@ -44,7 +44,7 @@ class PassRelay:
         self.prompt: PromptProgress | None = None
         self.problem: RbeeError | None = None
         self.complete = False
-        self.over = False
+        self.over = self.replaying = False
         self.slow = False
         self._answer = answer
         self._model = model

@@ -35,6 +35,10 @@ class Relay(Protocol):
     def complete(self) -> bool: ...
 
     @property
+    def replaying(self) -> bool:
+        """It says what the client has already."""
+
+    @property
     def over(self) -> bool:
         """The answer is complete before the engine's end of it: nothing more is read."""
 
@@ -83,6 +87,10 @@ class ChatRelay:
     @property
     def complete(self) -> bool:
         return self._delivery.complete
+
+    @property
+    def replaying(self) -> bool:
+        return not self._joined
 
     @property
     def over(self) -> bool:

@@ -124,6 +124,8 @@ class Telling:
 
     def looked(self, relay: Relay, now: float) -> None:
         if relay.tokens:
+            if relay.replaying:
+                self.waiting({"phase": "replay", "tokens": relay.tokens}, now)
             return
         prompt = relay.prompt
         share = prompt.processed / prompt.total if prompt and prompt.total else 0.0
@@ -138,4 +140,6 @@ def _words(facts: Mapping[str, Any]) -> str:
         return f"waiting for the memory that {', '.join(facts['waits_for'])} holds"
     if facts["phase"] == "loading":
         return "loading the model"
+    if facts["phase"] == "replay":
+        return f"another worker has come to token {facts['tokens']} of what you have"
     return f"reading the prompt, {facts['progress']:.0%}"

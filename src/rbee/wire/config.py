@@ -263,7 +263,8 @@ def _key_of(name: str) -> Key:
         return Key(name, kinds.time_s())
     if name.endswith("_bytes"):
         return Key(name, kinds.size_bytes)
-    return Key(name, kinds.whole(1, 1 << 31))
+    lowest = 0 if name.endswith("_per_minute") else 1
+    return Key(name, kinds.whole(lowest, 1 << 31))
 
 
 VARIABLES = _variables()
