@@ -91,6 +91,14 @@ class Timing:
     orphan_s: float = 60.0
     """How long a hive without its queen, or a worker without its hive, waits before it ends."""
     health_every_s: float = 5.0
+    """Between two looks at a server that somebody else runs."""
+    attached_first_token_s: float = 120.0
+    """Such a server tells no progress: it has so long for its own queue and a whole prompt."""
+    attached_token_s: float = 60.0
+    attached_probe_s: float = 5.0
+    """For its list of models to come."""
+    attached_gone_s: float = 12.0
+    """Its machine's kernel answers nothing for so long: it is gone; a shorter flap is borne."""
     breaker_open_s: float = 60.0
     """How long a worker that somebody else runs gets nothing after too many faults."""
     breaker_open_local_s: float = 10.0

@@ -24,6 +24,8 @@ pytest_plugins = [
     "steps.machine",
     "steps.swapping",
     "steps.splicing",
+    "steps.attached",
+    "steps.attached_far",
     "steps.hanging_up",
     "steps.admission",
     "steps.registries",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
+import ssl
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -218,3 +222,85 @@ class TestConnecting:
             assert client.connects == 0
 
         run_loop(story())
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for localhost that nobody has signed, its key beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("program: openssl")
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    for_whom = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    subprocess.run([*made, *files, *for_whom], check=True, capture_output=True, timeout=30)
+    return tmp_path / "cert.pem"
+
+
+class TestFarAway:
+    @pytest.mark.parametrize("trusted", [True, False])
+    def test_tls_with_a_certificate_that_is_looked_at(
+        self,
+        run_loop: RunLoop,
+        certificate: Path,
+        trusted: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A server is spoken to if its certificate is trusted and names it; else it is told why."""
+        if trusted:
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        keys = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        keys.load_cert_chain(certificate, certificate.with_name("key.pem"))
+
+        async def story() -> None:
+            engine = Engine(always(OK))
+            server = await asyncio.start_server(engine.connected, "localhost", 0, ssl=keys)
+            client = HttpClient(2.0)
+            endpoint = Endpoint("localhost", server.sockets[0].getsockname()[1], tls=True)
+            try:
+                if trusted:
+                    for _ in range(2):
+                        response = await client.request(endpoint, "GET", "/x", [])
+                        assert await response.read(100) == b"ok"
+                    assert client.connects == 1
+                else:
+                    with pytest.raises(ConnectionLost, match="certificate is not trusted"):
+                        await client.request(endpoint, "GET", "/x", [])
+            finally:
+                await client.close()
+                server.close()
+
+        run_loop(story())
+
+    def test_a_server_without_tls_is_told_so(self, run_loop: RunLoop) -> None:
+        """And not waited for."""
+
+        async def story() -> None:
+            async with playing(always(OK)) as (engine, client):
+                endpoint = Endpoint("127.0.0.1", engine.endpoint.port, tls=True)
+                with pytest.raises(ConnectionLost):
+                    await client.request(endpoint, "GET", "/x", [])
+
+        run_loop(story())
+
+    def test_a_name_that_is_nobodys(self, run_loop: RunLoop) -> None:
+        """The resolver's word, not a number of an error."""
+
+        async def story() -> None:
+            client = HttpClient(5.0)
+            with pytest.raises(ConnectionLost, match=r"cannot be resolved|no connection within"):
+                await client.request(Endpoint("no-such-host.invalid", 80), "GET", "/", [])
+
+        run_loop(story())
+
+    @pytest.mark.parametrize(
+        ("endpoint", "said"),
+        [
+            (Endpoint("127.0.0.1", 80), "127.0.0.1"),
+            (Endpoint("box", 443), "box:443"),
+            (Endpoint("box", 443, tls=True), "box"),
+            (Endpoint("::1", 8000), "[::1]:8000"),
+        ],
+    )
+    def test_who_is_spoken_to(self, endpoint: Endpoint, said: str) -> None:
+        """The Host header leaves out a port that goes without saying."""
+        assert endpoint.authority == said

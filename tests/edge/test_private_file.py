@@ -1,5 +1,6 @@
 """Small files that are replaced whole or not at all."""
 
+import os
 import resource
 import signal
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rbee.edge.private_file import write_private
+from rbee.edge.private_file import read_private, write_private
 
 
 @contextmanager
@@ -40,3 +41,21 @@ def test_a_disk_that_takes_a_part_keeps_the_old_file(tmp_path: Path) -> None:
 
     assert (tmp_path / "f").read_bytes() == b"old"
     assert [one.name for one in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_secret_that_others_may_read_is_none(tmp_path: Path) -> None:
+    """0600 is read up to its bound; anything wider is refused."""
+    path = tmp_path / "key"
+    path.write_bytes(b"secret" * 10)
+    path.chmod(0o600)
+    assert read_private(path, 6) == b"secret"
+    for mode in (0o640, 0o604, 0o660):
+        path.chmod(mode)
+        with pytest.raises(PermissionError, match="others may read it"):
+            read_private(path, 6)
+
+
+def test_a_pipe_in_its_place_holds_nobody_up(tmp_path: Path) -> None:
+    """Nobody writes to it, and nobody waits for it."""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert read_private(tmp_path / "pipe", 6) == b""

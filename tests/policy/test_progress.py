@@ -48,3 +48,13 @@ def test_a_machine_that_is_slow_over_a_batch_gets_more_time():
     assert verdict(replace(slow, last_byte_at=179.9), 179.9) is Verdict.GO_ON
     assert verdict(replace(slow, last_byte_at=180.0), 180.0) is Verdict.STALLED_BEFORE
     assert verdict(replace(slow, batch_s=1.0, last_byte_at=160.0), 160.0) is Verdict.STALLED_BEFORE
+
+
+def test_who_sends_no_pings_has_its_own_limits():
+    """An attached server is silent while it reads: 120 s for the first token, 60 s for the next."""
+    reading = Watch(0.0, 0.0, 0, pings=False)
+    assert verdict(reading, 119.9) is Verdict.GO_ON
+    assert verdict(reading, 120.0) is Verdict.STALLED_BEFORE
+    writing = Watch(0.0, 0.0, 3, pings=False)
+    assert verdict(writing, 59.9) is Verdict.GO_ON
+    assert verdict(writing, 60.0) is Verdict.STALLED_WITHIN

@@ -59,3 +59,35 @@ def test_a_hive_that_answers_lives(tmp_path):
             assert hung == []
 
     asyncio.run(run())
+
+
+def test_a_socket_that_was_taken_away_is_made_anew(tmp_path):
+    """The line that is there stays, and another hive finds where to dial."""
+
+    async def run():
+        path = tmp_path / "control.sock"
+        met, lost, hives = [], [], []
+        link = HiveLink(
+            on_meet=lambda hello: met.append(hello) or (),
+            on_message=lambda _: None,
+            on_lost=lambda: lost.append(1),
+            limit_bytes=1 << 20,
+        )
+        await link.listen(path)
+        for meetings in (1, 2):
+            channel = await dial_lines(path, connect_s=1, limit_bytes=1 << 20)
+            hives.append(channel)
+            channel.send(control.encode(hello()))
+            await soon(lambda count=meetings: len(met) == count)
+            assert link.connected and not lost
+            before = path.stat().st_ino
+            await link.stay_reachable()
+            assert path.stat().st_ino == before
+            path.unlink()
+            await link.stay_reachable()
+            assert link.connected
+        for channel in hives:
+            channel.close()
+        link.close()
+
+    asyncio.run(run())

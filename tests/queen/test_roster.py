@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rbee.policy.routing import Board, Candidate
 from rbee.queen.roster import SERVING, Allowance, Roster
-from rbee.wire.control import WorkerView
+from rbee.wire.control import EngineView, Hello, WorkerView
 
 STATES = ("LOADING", "READY", "BUSY", "DRAINING", "FAILED")
 steps = st.lists(
@@ -73,3 +73,29 @@ def test_a_worker_that_is_gone_leaves_nothing():
     roster.put(view)
 
     assert roster.board(("m", "chat")).choose() == Board([Candidate("a", 4, 0)]).choose() == "a"
+
+
+def attached(id_: str, state: str, **fields: object) -> WorkerView:
+    return WorkerView(id_, "", "m", "", "chat", state, engine="attached", slots=1, **fields)
+
+
+def test_a_hive_says_nothing_of_attached_servers():
+    """At its Hello its own workers are counted anew; those of nobody here stay."""
+    roster = Roster()
+    roster.put(attached("a1", "READY"))
+    roster.put(WorkerView("w1", "h", "m", "m", "chat", "READY", slots=1))
+    assert [one.id for one in roster.ours()] == ["w1"]
+    engine = EngineView("llama-cpp", "b")
+    roster.meet(Hello("1", 1, "h", 1, "box", 1, 1, engine, ()))
+    assert list(roster.workers) == ["a1"]
+
+
+def test_hope_is_in_what_is_looked_after_here():
+    """A failed worker of ours is started again; a failed server is in nobody's hand."""
+    roster, lane = Roster(), ("m", "chat")
+    roster.put(attached("a1", "FAILED", retry_in_s=5.0))
+    assert not roster.has_hope(lane)
+    roster.put(attached("a1", "READY"))
+    assert roster.has_hope(lane) and not roster.has_hope(lane, ours=True)
+    roster.put(WorkerView("w1", "h", "m", "m", "chat", "FAILED", retry_in_s=5.0))
+    assert roster.has_hope(lane, ours=True)

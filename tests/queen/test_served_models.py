@@ -5,7 +5,7 @@ from types import MappingProxyType
 import pytest
 
 from rbee.errors import RbeeError
-from rbee.queen.served_models import ServedModels, listing
+from rbee.queen.served_models import Attached, ServedModels, listing
 from rbee.settings import ModelSettings, Settings
 from rbee.wire.control import ModelView
 
@@ -98,3 +98,17 @@ def test_a_pin_of_the_toml_is_held_to():
         assert caught.value.code == "MODEL_VERSION_MISMATCH"
     assert models.any_version("other", (SMOL,)).ref == "smollm2:135m"
     assert models.find("other", ()).ref == "smollm2:135m@sha256:b2"
+
+
+def test_what_an_attached_server_has_can_be_asked_for_without_being_stored():
+    """With its context and the time of attaching; a stored model of that name keeps its own."""
+    known = directory()
+    known.attached["hermes"] = Attached(8192, 9.5)
+    known.attached["smollm2:135m"] = Attached(1, 1.0)
+
+    served = known.find("hermes", (SMOL,))
+    assert served.stored is None and served.attached and not served.declared
+    entry = next(listing(served))
+    assert (entry["context_length"], entry["created"]) == (8192, 9)
+    assert known.find("smollm2:135m", (SMOL,)).stored is SMOL
+    assert [one.name for one in known.all((SMOL,))] == ["smollm2:135m", "hermes"]

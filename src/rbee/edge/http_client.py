@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbee.edge.http_upstream import ConnectionLost, Response, Sink, Upstream
+from rbee.edge.peer import keep_asking
+from rbee.policy.access import is_loopback
 
 __all__ = ["ConnectionLost", "Endpoint", "HttpClient", "Response", "Sink"]
 
@@ -24,20 +28,31 @@ class Endpoint:
 
     host: str
     port: int
+    tls: bool = False
+
+    @property
+    def authority(self) -> str:
+        """As the Host header has it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = self.port == (443 if self.tls else 80)
+        return host if usual else f"{host}:{self.port}"
 
 
 class HttpClient:
     """A pool of connections per endpoint; the one used last is used first, so that the others can
-    age. `idle_max` bounds those kept per endpoint."""
+    age. `idle_max` bounds those kept per endpoint. Another machine is gone if its kernel answers
+    nothing for `gone_s`."""
 
-    def __init__(self, connect_s: float, idle_max: int = 64) -> None:
+    def __init__(self, connect_s: float, idle_max: int = 64, *, gone_s: float = 12.0) -> None:
         self.connects = 0
         """Connections made so far."""
         self._connect_s = connect_s
         self._idle_max = idle_max
+        self._gone_s = gone_s
         self._idle: dict[Endpoint, list[Upstream]] = {}
         self._all: dict[Upstream, Endpoint] = {}
         self._closed = False
+        self._trust: ssl.SSLContext | None = None
         self._empty = asyncio.Event()
 
     async def request(
@@ -90,16 +105,22 @@ class HttpClient:
         if self._closed:
             raise ConnectionLost("this client is closed", sent=False)
         loop = asyncio.get_running_loop()
+        if endpoint.tls and self._trust is None:
+            self._trust = await asyncio.to_thread(ssl.create_default_context)
         try:
             async with asyncio.timeout(self._connect_s):
-                _, upstream = await loop.create_connection(
-                    lambda: Upstream(self._released, self._gone), endpoint.host, endpoint.port
+                transport, upstream = await loop.create_connection(
+                    lambda: Upstream(self._released, self._gone),
+                    endpoint.host,
+                    endpoint.port,
+                    ssl=self._trust if endpoint.tls else None,
                 )
         except TimeoutError as exc:
             raise ConnectionLost(f"no connection within {self._connect_s} s", sent=False) from exc
         except OSError as exc:
-            problem = os.strerror(exc.errno).lower() if exc.errno else str(exc)
-            raise ConnectionLost(problem, sent=False) from exc
+            raise ConnectionLost(_said_by(exc), sent=False) from exc
+        if not is_loopback(endpoint.host):
+            _watch(transport.get_extra_info("socket"), self._gone_s)
         self.connects += 1
         self._all[upstream] = endpoint
         return upstream
@@ -125,6 +146,24 @@ class HttpClient:
         self._empty.set()
 
 
+def _watch(sock: socket.socket, gone_s: float) -> None:
+    """Another machine may vanish without a word, unlike a process of this one."""
+    every_s = max(1, round(gone_s / 3))
+    keep_asking(sock, idle_s=every_s, every_s=every_s)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(gone_s * 1000))
+
+
+def _said_by(exc: OSError) -> str:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {exc.verify_message}"
+    if isinstance(exc, ssl.SSLError):
+        return f"it speaks no TLS that we know: {exc.reason or exc}".lower()
+    if isinstance(exc, socket.gaierror):
+        return "its name cannot be resolved"
+    return os.strerror(exc.errno).lower() if exc.errno else str(exc)
+
+
 def _render(
     endpoint: Endpoint,
     method: str,
@@ -135,7 +174,7 @@ def _render(
     named = {name.lower() for name, _ in headers}
     lines = [f"{method} {path} HTTP/1.1\r\n"]
     if "host" not in named:
-        lines.append(f"host: {endpoint.host}:{endpoint.port}\r\n")
+        lines.append(f"host: {endpoint.authority}\r\n")
     lines += [f"{name}: {value}\r\n" for name, value in headers]
     if body or method not in ("GET", "HEAD"):
         lines.append(f"content-length: {len(body)}\r\n")

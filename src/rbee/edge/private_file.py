@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+
+
+def read_private(path: Path, limit_bytes: int) -> bytes:
+    """A secret that nobody else may read. Raises PermissionError if others may, OSError as the file
+    system does."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            raise PermissionError(errno.EACCES, "others may read it (chmod 600)")
+        return os.read(descriptor, limit_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, data: bytes) -> None:

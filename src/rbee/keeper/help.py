@@ -36,8 +36,8 @@ Run
   ps        what runs, where, how busy
 
 Look after
-  models    list, pull, show, rm, verify,    workers   list, logs, drain,
-            import, prune, pin, unpin                    shutdown
+  models    list, pull, show, rm, verify,    workers   list, logs, drain, shutdown,
+            import, prune, pin, unpin                    attach, detach
   engine    list, use                        config    show, check
   logs      what rbee wrote                  events    faults, and what was done about them
   doctor    find what is wrong here          explain   what an error code means

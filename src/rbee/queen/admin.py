@@ -73,6 +73,8 @@ async def serve(visit: Visit) -> None:
             raise RbeeError("INVALID_REQUEST", problem=f"{name} is out of range", param=name)
     core = visit.core
     served = core.models.find(ask.model, core.roster.models)
+    if served.attached is not None:
+        raise _not_ours(core.attached.of(served.name)[0].id, "load")
     how = _how(served.how, ask, served.name)
     wish = replace(served, how=how).wish("chat")
     changed = core.watch()
@@ -91,14 +93,18 @@ async def stop(visit: Visit) -> None:
     if ask.worker:
         if ask.worker not in core.roster.workers:
             raise RbeeError("WORKER_NOT_FOUND", worker=ask.worker[:100])
+        if core.roster.workers[ask.worker].attached:
+            raise _not_ours(ask.worker, "stop")
         await core.link.call(lambda id_: control.StopWorker(id_, ask.worker))
         visit.answer.whole(200, encode({"stopped": [ask.worker]}))
         return
     if ask.all:
         stopped = await _until_gone(visit, lambda one: True, core.rest)
     elif ask.model:
-        name = core.models.find(ask.model, core.roster.models).name
-        stopped = await stop_models(visit, [name])
+        served = core.models.find(ask.model, core.roster.models)
+        if served.attached is not None:
+            raise _not_ours(core.attached.of(served.name)[0].id, "stop")
+        stopped = await stop_models(visit, [served.name])
     else:
         raise RbeeError("INVALID_REQUEST", problem="Name a model, a worker, or all")
     visit.answer.whole(200, encode({"stopped": stopped}))
@@ -116,6 +122,8 @@ async def drain_worker(visit: Visit) -> None:
     core = visit.core
     if ask.worker not in core.roster.workers:
         raise RbeeError("WORKER_NOT_FOUND", worker=ask.worker[:100])
+    if core.roster.workers[ask.worker].attached:
+        raise _not_ours(ask.worker, "drain")
     await core.link.call(lambda id_: control.DrainWorker(id_, ask.worker))
     visit.answer.whole(200, encode({"drained": ask.worker}))
 
@@ -125,6 +133,9 @@ async def worker_logs(visit: Visit) -> None:
     worker, _, what = visit.rest.partition("/")
     if what != "logs":
         raise RbeeError("ROUTE_NOT_FOUND", path=visit.exchange.request.path[:200])
+    known = visit.core.roster.workers.get(worker)
+    if known is not None and known.attached:
+        raise _not_ours(worker, "read the log of")
     asked = parse_qs(visit.exchange.request.query).get("lines", ["100"])[0]
     lines = int(asked) if asked.isdecimal() and len(asked) < 7 else 100
     found = await visit.core.link.call(lambda id_: control.Logs(id_, worker, lines))
@@ -243,7 +254,7 @@ async def _until_gone(
 ) -> list[str]:
     """Ids of the workers that are meant, once the act has made them go."""
     core = visit.core
-    stopped = [one.id for one in core.roster.workers.values() if meant(one)]
+    stopped = [one.id for one in core.roster.ours() if meant(one)]
     changed = core.watch()
     try:
         act()
@@ -261,6 +272,10 @@ async def _next(core: Core, changed: asyncio.Event) -> None:
         core.check_hive_is_there()
         with suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), _LOOK_EVERY_S)
+
+
+def _not_ours(worker: str, deed: str) -> RbeeError:
+    return RbeeError("ATTACHED_NOT_OURS", worker=worker, deed=deed)
 
 
 def _how(how: ModelSettings, ask: _ServeAsk, name: str) -> ModelSettings:

@@ -6,12 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
-from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient, Response
+from rbee.edge.http_client import ConnectionLost, HttpClient, Response
 from rbee.errors import RbeeError
 from rbee.policy.deadline import HEADER, Deadline
 from rbee.policy.progress import Verdict, Watch, judge, stall_limit_s
+from rbee.queen.address import endpoint_of, headers_of, path_of
 from rbee.queen.relay import Relay
 from rbee.settings import Settings
+from rbee.wire.attached import foreign_refusal
 from rbee.wire.control import WorkerView
 from rbee.wire.llama_server import refusal
 from rbee.wire.sse import EventTooLarge, Splitter
@@ -40,14 +42,6 @@ class Watcher(Protocol):
         """Called about every quarter of a second."""
 
 
-def worker_headers(worker: WorkerView) -> list[tuple[str, str]]:
-    return [
-        ("host", f"127.0.0.1:{worker.port}"),
-        ("authorization", f"Bearer {worker.key}"),
-        ("content-type", "application/json"),
-    ]
-
-
 class Attempt:
     """Runs a call on a leased worker. Cancelling `run` closes the connection to the engine,
     which is how an engine learns that nobody wants the rest."""
@@ -59,7 +53,7 @@ class Attempt:
         self._worker = worker
         self._call = call
         self._settings = settings
-        self._endpoint = Endpoint("127.0.0.1", worker.port)
+        self._endpoint = endpoint_of(worker)
         self._deadline_at = call.deadline.at if call.deadline else None
         self._began_at = asyncio.get_running_loop().time()
         self.progress_at = 0.0
@@ -76,13 +70,14 @@ class Attempt:
         DEADLINE_EXCEEDED.
         """
         call = self._call
+        path = path_of(self._worker, call.path)
         request = asyncio.ensure_future(
-            self._client.request(self._endpoint, call.method, call.path, self._headers(), call.body)
+            self._client.request(self._endpoint, call.method, path, self._headers(), call.body)
         )
         began = asyncio.get_running_loop().time()
         try:
             while not (await asyncio.wait({request}, timeout=_LOOK_EVERY_S))[0]:
-                await self._judge(Watch(began, began, 0, self._deadline_at), None)
+                await self._judge(self._silence_since(began), None)
                 if watcher is not None and relay is not None:
                     watcher.looked(relay, asyncio.get_running_loop().time())
             response = request.result()
@@ -93,18 +88,25 @@ class Attempt:
             raise
         if response.status >= 400:
             body = await self.read(response, _ERROR_BODY_BYTES)
-            raise refusal(response.status, body, model=call.model, path=call.path)
+            raise self._refusal(response, body)
         return response
 
     async def read(self, response: Response, limit_bytes: int) -> bytes:
-        """The whole body of an answer that is no stream."""
+        """The whole body of an answer that is no stream; as long as bytes come, it may take."""
+        reading = asyncio.ensure_future(response.read(limit_bytes))
         try:
-            return await response.read(limit_bytes)
+            while not (await asyncio.wait({reading}, timeout=_LOOK_EVERY_S))[0]:
+                await self._judge(self._silence_since(response.last_byte_at), response)
+            return reading.result()
         except ConnectionLost as exc:
             raise self._lost(exc.problem, 0) from exc
-        except asyncio.CancelledError:
+        except BaseException:
+            reading.cancel()
             response.close()
             raise
+
+    def _silence_since(self, at: float) -> Watch:
+        return Watch(at, at, 0, self._deadline_at, pings=not self._worker.attached)
 
     async def stream(self, response: Response, relay: Relay, watcher: Watcher) -> None:
         """Relay an event stream to its end. Raises what ended it, if it was not its finish."""
@@ -129,6 +131,7 @@ class Attempt:
                     deadline_at=self._deadline_at,
                     client_waits=not relay.slow,
                     batch_s=sink.batch_s,
+                    pings=not self._worker.attached,
                 )
                 await self._judge(watch, response)
                 watcher.looked(relay, now)
@@ -169,7 +172,7 @@ class Attempt:
             phase = "being written" if watch.tokens else "reading the prompt"
             allowed_s = self._call.deadline.allowed_s
             raise RbeeError("DEADLINE_EXCEEDED", deadline_s=allowed_s, phase=phase)
-        limit_s = round(stall_limit_s(watch, limits), 1)
+        limit_s = round(stall_limit_s(watch, limits, timing), 1)
         if verdict is Verdict.STALLED_WITHIN:
             raise RbeeError("TOKEN_STALL", limit_s=limit_s, **names)
         if verdict is Verdict.STALLED_BEFORE:
@@ -180,7 +183,7 @@ class Attempt:
 
     def _headers(self) -> list[tuple[str, str]]:
         """The worker's, and what is left of the deadline for an engine that heeds it."""
-        headers = worker_headers(self._worker)
+        headers = headers_of(self._worker)
         if self._call.deadline is not None:
             left_s = self._call.deadline.left_s(asyncio.get_running_loop().time())
             headers.append((HEADER, f"{left_s:.3f}"))
@@ -190,12 +193,21 @@ class Attempt:
         try:
             async with asyncio.timeout(self._settings.timing.probe_s):
                 response = await self._client.request(
-                    self._endpoint, "GET", "/health", worker_headers(self._worker)
+                    self._endpoint, "GET", "/health", headers_of(self._worker)
                 )
                 await response.read(_ERROR_BODY_BYTES)
         except (TimeoutError, ConnectionLost):
             return False
         return True
+
+    def _refusal(self, response: Response, body: bytes) -> RbeeError:
+        call, worker = self._call, self._worker
+        if worker.attached:
+            after = response.header("retry-after")
+            said = foreign_refusal(response.status, after, model=call.model, worker=worker.id)
+            if said is not None:
+                return said
+        return refusal(response.status, body, model=call.model, path=call.path)
 
     def _lost(self, problem: str, tokens: int) -> RbeeError:
         return RbeeError(

@@ -22,6 +22,7 @@ from rbee.policy.keys import needed
 from rbee.policy.pressure import Memory
 from rbee.policy.retry_budget import RetryBudget
 from rbee.queen.allowance import Allowances
+from rbee.queen.attached import AttachedWorkers
 from rbee.queen.counters import Counters
 from rbee.queen.deaths import Deaths
 from rbee.queen.events import Events
@@ -46,7 +47,7 @@ class Core:
     ) -> None:
         self.settings = settings
         self.clock = asyncio.get_running_loop().time
-        self.client = HttpClient(settings.timing.connect_s)
+        self.client = HttpClient(settings.timing.connect_s, gone_s=settings.timing.attached_gone_s)
         self.roster = Roster()
         self.models = ServedModels(settings)
         self.wishes = wishes
@@ -78,7 +79,7 @@ class Core:
             self.warmth,
             queue_limit=settings.limits.queue,
             clock=self.clock,
-            tell_busy=lambda worker, count: self.link.tell(control.Busy(worker, count)),
+            tell_busy=self._tell_busy,
         )
         self.link = HiveLink(
             on_meet=self._meet,
@@ -86,6 +87,7 @@ class Core:
             on_lost=self._lose_hive,
             limit_bytes=settings.bounds.control_message_bytes,
         )
+        self.attached = AttachedWorkers(self, self._hear)
         self._log = log
         self._hive_away_since = self.clock()
         self._pulls: dict[str, asyncio.Task[None]] = {}
@@ -98,15 +100,16 @@ class Core:
 
     # --- requests ----------------------------------------------------------------------------
 
-    def ensure(self, served: Served, lane: LaneKey) -> None:
-        """Have the lane served, now or soon. Raises what is known to stand in the way."""
+    def ensure(self, served: Served, lane: LaneKey, *, ours: bool = False) -> None:
+        """Have the lane served, now or soon; `ours`: by a worker that is not attached. Raises what
+        is known to stand in the way."""
         problem = self.lanes.lane(lane).problem
         if problem is not None:
             raise RbeeError.from_report(problem)
         self.check_hive(lane)
         if served.stored is None:
-            self._pull_declared(served, lane)
-        elif not self.roster.has_hope(lane):
+            self._ensure_unstored(served, lane)
+        elif not self.roster.has_hope(lane, ours=ours):
             self._want(served.wish(lane[1]))
 
     def check_hive(self, lane: LaneKey) -> None:
@@ -232,6 +235,16 @@ class Core:
         except RbeeError as error:
             self.lanes.fail(lane, error)
 
+    def _ensure_unstored(self, served: Served, lane: LaneKey) -> None:
+        """An attached server has it, or leave was given to fetch it."""
+        failed = self.attached.of(served.name)
+        if failed and self.roster.has_hope(lane):
+            return
+        if served.declared:
+            self._pull_declared(served, lane)
+        elif failed and failed[0].problem is not None:
+            raise from_problem(failed[0].problem)
+
     # --- the hive ----------------------------------------------------------------------------
 
     def _meet(self, hello: control.Hello) -> tuple[control.ModelWish, ...]:
@@ -248,7 +261,13 @@ class Core:
     def _tell_all_busy(self) -> None:
         for worker, count in self.roster.busy.items():
             if count:
-                self.link.tell(control.Busy(worker, count))
+                self._tell_busy(worker, count)
+
+    def _tell_busy(self, id_: str, count: int) -> None:
+        """The hive counts what runs on its own workers."""
+        worker = self.roster.workers.get(id_)
+        if worker is None or not worker.attached:
+            self.link.tell(control.Busy(id_, count))
 
     def _keep_found(self, worker: control.WorkerView) -> None:
         """A worker from before this queen: its model stays wanted as it would be on demand."""
@@ -332,9 +351,9 @@ class Core:
     def _tell_of_worker(self, code: str, worker: control.WorkerView, what: str, done: str) -> None:
         self._happened(code, what, done, model=worker.model, worker=worker.id)
 
-    def _happened(self, code: str, what: str, done: str, **about: str) -> None:
+    def _happened(self, code: str, what: str, done: str, outcome: str = "ok", **about: str) -> None:
         """A fault that the queen saw and dealt with."""
-        happened = control.Happened(time.time(), code, what, done, "ok", **about)
+        happened = control.Happened(time.time(), code, what, done, outcome, **about)
         self.events.add(happened)
         self.counters.event(code)
 

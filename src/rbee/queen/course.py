@@ -22,7 +22,8 @@ _CAUSE_WITHIN_S = 1.0
 _CAUSE_REMEMBERED_S = 10.0
 """How long the cause of an earlier attempt's end is listened for meanwhile."""
 _BACKOFF_FIRST_S = 0.25
-_STALLS = frozenset({"FIRST_TOKEN_TIMEOUT", "TOKEN_STALL"})
+_NOT_AGAIN = frozenset({"FIRST_TOKEN_TIMEOUT", "TOKEN_STALL", "ATTACHED_BUSY", "ATTACHED_KEY"})
+"""What the same worker would only say again."""
 
 
 class Course:
@@ -46,7 +47,9 @@ class Course:
         if error.code == "WORKER_HUNG":
             self._core.suspect(worker.id, error)
         cause = None
-        if error.code == "WORKER_LOST":
+        if worker.attached:
+            self._core.attached.doubt(worker.id)
+        elif error.code == "WORKER_LOST":
             cause = asyncio.create_task(self._core.deaths.cause(worker.id, _CAUSE_REMEMBERED_S))
         self._failed.append(_Failed(worker.id, _life(lease), entry, error, cause))
 
@@ -57,7 +60,7 @@ class Course:
         if raised.report.retry not in (Retry.ELSEWHERE, Retry.SAME):
             raise raised
         elsewhere = self._elsewhere()
-        if raised.code in _STALLS and not elsewhere:
+        if raised.code in _NOT_AGAIN and not elsewhere:
             raise raised
         if len(self._failed) > 1 or not elsewhere:
             await self._know_causes()

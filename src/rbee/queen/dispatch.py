@@ -23,6 +23,7 @@ from rbee.queen.roster import LaneKey
 from rbee.queen.served_models import Served
 from rbee.queen.tries import ChatTries, PlainTries, Talk, Tries
 from rbee.queen.waiting import Telling, Waiting
+from rbee.wire.attached import renaming
 from rbee.wire.transcript import Transcript
 
 _WHOLE_BODY_BYTES = 256 << 20
@@ -154,6 +155,10 @@ class Dispatch:
             raise RbeeError("WORKER_LOST", model=task.served.name, tokens=0, problem=problem)
         if relay is None or not streamed:
             body = await attempt.read(response, _WHOLE_BODY_BYTES)
+            worker = answer.worker
+            if worker is not None and worker.attached:
+                rename = renaming(worker.theirs, task.served.name)
+                body = body if rename is None else rename(body)
             kind = response.header("content-type") or "application/json"
             body = task.edit(body) if task.edit is not None else body
             answer.whole(response.status, body, kind)

@@ -46,6 +46,7 @@ class HiveLink:
         self._channel: LineChannel | None = None
         self._calls: dict[str, _Call] = {}
         self._server: asyncio.Server | None = None
+        self._path: Path | None = None
         self._heard = False
         self.mismatch: RbeeError | None = None
         """The last hive that was refused for its version."""
@@ -55,7 +56,14 @@ class HiveLink:
         return self._channel is not None
 
     async def listen(self, path: Path) -> None:
+        self._path = path
         self._server = await listen_lines(path, self._serve, limit_bytes=self._limit_bytes)
+
+    async def stay_reachable(self) -> None:
+        """Listen anew if somebody removed the socket's file: the next hive could not dial."""
+        if self._path is not None and self._server is not None and not self._path.exists():
+            self._server.close()
+            await self.listen(self._path)
 
     def close(self) -> None:
         if self._server is not None:

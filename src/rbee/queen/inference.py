@@ -49,8 +49,11 @@ async def chat(visit: Visit) -> None:
 
 
 async def embeddings(visit: Visit) -> None:
-    """`/v1/embeddings`, answered by an embedding worker beside a chat worker of the same model."""
-    await _whole(visit, "embedding")
+    """`/v1/embeddings`, answered by an embedding worker beside a chat worker of the same model. An
+    attached server has one address for both."""
+    ask = _parse(visit)
+    served = visit.core.models.find(ask.model, visit.core.roster.models)
+    await _whole(visit, "chat" if served.attached else "embedding", ask)
 
 
 async def passed(visit: Visit) -> None:

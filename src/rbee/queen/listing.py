@@ -84,4 +84,12 @@ async def rbee_models(visit: Visit) -> None:
 
 def _entries(visit: Visit) -> list[dict[str, Any]]:
     core = visit.core
-    return [entry for served in core.models.all(core.roster.models) for entry in entries(served)]
+    found = []
+    for served in core.models.all(core.roster.models):
+        servers = [
+            {"worker": one.id, "state": one.state, "problem": one.problem and one.problem.code}
+            for one in core.attached.of(served.name)
+        ]
+        more = {"rbee": {"attached": servers}} if servers else {}
+        found += [{**entry, **more} for entry in entries(served)]
+    return found

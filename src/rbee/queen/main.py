@@ -70,6 +70,7 @@ class Queen:
         port = await self._bind(settings.host, settings.port)
         self._core.url = f"http://{_in_url(settings.host)}:{port}"
         self._recall()
+        self._core.attached.load(home.state / "attached.json")
         await self._core.link.listen(home.control_socket)
         keeping = asyncio.create_task(self._hive.keep(self._core.met))
         tending = asyncio.create_task(tend(self._core))
@@ -120,6 +121,7 @@ class Queen:
 
     async def _close(self) -> None:
         self._core.link.close()
+        await self._core.attached.close()
         await self._core.client.close()
         self._events.close()
         for path in (self._home.admin_socket, self._home.control_socket, self._home.queen_file):

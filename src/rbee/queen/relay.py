@@ -14,6 +14,7 @@ from typing import Protocol
 from rbee.errors import RbeeError
 from rbee.queen.delivery import Delivery
 from rbee.wire import sse
+from rbee.wire.attached import renaming
 from rbee.wire.control import WorkerView
 from rbee.wire.llama_server import Chunk, PromptProgress, decode_chunk, stream_error
 from rbee.wire.seam import Diverged, Seam
@@ -79,6 +80,7 @@ class ChatRelay:
         self._model = model
         self._path = path
         self._worker = worker
+        self._rename = renaming(worker.theirs, model) if worker.attached else None
         self._splice = splice
         self._joined = splice is None
 
@@ -97,6 +99,9 @@ class ChatRelay:
     def take(self, event: sse.Event) -> None:
         if event.data is None or event.data == b"[DONE]" or self.problem is not None or self.over:
             return
+        if self._rename is not None:
+            event = sse.Event(self._rename(event.raw), self._rename(event.data), event.name)
+        assert event.data is not None
         try:
             chunk = decode_chunk(event.data)
         except UNREADABLE:

@@ -73,6 +73,10 @@ class Roster:
         """All that are known, by id; changed by `put` and `drop` alone."""
         return MappingProxyType(self._workers)
 
+    def ours(self) -> list[WorkerView]:
+        """Those that a hive runs; the others are attached."""
+        return [one for one in self._workers.values() if not one.attached]
+
     @property
     def busy(self) -> Mapping[str, int]:
         """Answers that run on each worker; changed by `set_busy` alone."""
@@ -84,7 +88,7 @@ class Roster:
         self.hive_connected = True
         self.models = hello.models
         named = {worker.id for worker in hello.workers}
-        for id_ in [id_ for id_ in self._workers if id_ not in named]:
+        for id_ in [one.id for one in self.ours() if one.id not in named]:
             self.drop(id_, gone=True)
         for worker in hello.workers:
             self.put(worker)
@@ -145,13 +149,15 @@ class Roster:
         """Workers that are being started or loaded."""
         return [one for one in self._of(lane) if one.state in COMING]
 
-    def has_hope(self, lane: LaneKey) -> bool:
-        """Whether a worker of this lane serves, is coming, or will be started again by itself."""
+    def has_hope(self, lane: LaneKey, *, ours: bool = False) -> bool:
+        """Whether a worker of this lane serves, is coming, or will be started again by itself. An
+        attached one that failed is in nobody's hand here; `ours`: no attached one counts."""
         return any(
             one.state in SERVING
             or one.state in COMING
-            or (one.state == "FAILED" and one.retry_in_s > 0)
+            or (one.state == "FAILED" and one.retry_in_s > 0 and not one.attached)
             for one in self._of(lane)
+            if not (ours and one.attached)
         )
 
     def _of(self, lane: LaneKey) -> Iterable[WorkerView]:

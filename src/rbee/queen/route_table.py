@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rbee.queen import admin, inference, keys, listing, store_admin
+from rbee.queen import admin, attached_admin, inference, keys, listing, store_admin
 from rbee.queen.answer import Dialect
 from rbee.queen.routes import Handler, Route
 
@@ -57,6 +57,8 @@ ROUTES: dict[str, Route] = {
     "/rbee/models/stock": _admin("GET", store_admin.stock),
     "/rbee/serve": _admin("POST", admin.serve),
     "/rbee/stop": _admin("POST", admin.stop),
+    "/rbee/workers/attach": _admin("POST", attached_admin.attach),
+    "/rbee/workers/detach": _admin("POST", attached_admin.detach),
     "/rbee/resume": _admin("POST", admin.resume),
     "/rbee/workers/drain": _admin("POST", admin.drain_worker),
     "/rbee/workers/": _admin("GET", admin.worker_logs),

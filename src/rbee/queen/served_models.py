@@ -18,6 +18,14 @@ from rbee.wire.control import ModelView, ModelWish
 
 
 @dataclass(frozen=True, slots=True)
+class Attached:
+    """What an attached server says of a model."""
+
+    context_tokens: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """A model that can be asked for."""
 
@@ -28,10 +36,19 @@ class Served:
     """None: declared, and to be fetched before its first load."""
     pin: str = ""
     """The digest that was asked for (`NAME@sha256:…`): nothing else answers; empty: any."""
+    attached: Attached | None = None
+    """Neither stored nor declared: a server that somebody else runs has it."""
+
+    @property
+    def declared(self) -> bool:
+        """The TOML or the store knows where it comes from."""
+        return self.attached is None
 
     @property
     def context_tokens(self) -> int:
         """The context it is or will be served with, per slot."""
+        if self.attached is not None:
+            return self.attached.context_tokens
         trained = self.stored.context_train_tokens if self.stored else 0
         return self.how.ctx or min(trained or AUTO_CTX, AUTO_CTX)
 
@@ -70,6 +87,8 @@ class ServedModels:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sources = _sources(settings)
+        self.attached: dict[str, Attached] = {}
+        """What attached servers have, by the name that it is asked for by."""
         self.overrides: dict[str, ModelSettings] = {}
         """What `rbee serve` said, by public name; it wins over the TOML."""
 
@@ -90,7 +109,12 @@ class ServedModels:
             if view.name in shown or (view.ref in shown and view.name not in self.overrides):
                 continue
             default = replace(self._settings.defaults, name=view.name)
+            shown.add(view.name)
             yield Served(view.name, view.ref, self.overrides.get(view.name, default), view)
+        for name, attached in self.attached.items():
+            if name not in shown:
+                how = replace(self._settings.defaults, name=name)
+                yield Served(name, "", how, None, attached=attached)
 
     def follow(self, settings: Settings) -> None:
         """Other settings hold now. What `rbee serve` said of a model is older than a new block."""
@@ -180,7 +204,8 @@ def listing(served: Served) -> Iterator[dict[str, Any]]:
 
 
 def _entry(name: str, served: Served) -> dict[str, Any]:
-    view = served.stored
+    view, attached = served.stored, served.attached
+    added_at = view.added_at if view else attached.since if attached else 0.0
     meta: Mapping[str, Any] = (
         {
             "n_ctx_train": view.context_train_tokens,
@@ -195,7 +220,7 @@ def _entry(name: str, served: Served) -> dict[str, Any]:
     return {
         "id": name,
         "object": "model",
-        "created": int(view.added_at) if view else 0,
+        "created": int(added_at),
         "owned_by": "rbee",
         "context_length": served.context_tokens,
         "max_model_len": served.context_tokens,

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from rbee.queen.core import Core
 from rbee.version import VERSION
+from rbee.wire.attached import Address
 from rbee.wire.control import WorkerView
 
 
@@ -107,7 +108,16 @@ def _worker(core: Core, worker: WorkerView) -> dict[str, Any]:
         "retry_in_s": worker.retry_in_s,
         "waits_for": list(worker.waits_for),
         "health": core.health.view(worker),
+        "attached": worker.attached,
+        "address": _address(worker),
     }
+
+
+def _address(worker: WorkerView) -> str | None:
+    """Where an attached server is; None: ours, on this machine."""
+    if not worker.attached:
+        return None
+    return Address(worker.host, worker.port, worker.base, worker.tls).address
 
 
 def _unloads_in_s(core: Core, worker: WorkerView, busy: int) -> float | None:

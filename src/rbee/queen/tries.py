@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import msgspec
+
 from rbee.errors import RbeeError, Retry
 from rbee.policy import splice
 from rbee.queen.answer import Answer
@@ -20,6 +22,7 @@ from rbee.queen.delivery import Delivery, Facts
 from rbee.queen.lanes import Lease
 from rbee.queen.relay import ChatRelay, Relay, Splice, conditions_of
 from rbee.wire import sse
+from rbee.wire.attached import body_for, told_to_go_on
 from rbee.wire.control import WorkerView
 from rbee.wire.llama_server import decode_chunk
 from rbee.wire.resumption import Shape, continued, finish_chunk, replayed
@@ -63,7 +66,11 @@ class PlainTries:
         return False
 
     def prepare(self, lease: Lease) -> tuple[Call, Relay | None]:
-        return self._call, self._relay(self._answer) if self._relay is not None else None
+        call, worker = self._call, lease.worker
+        if worker.attached:
+            asked = body_for(msgspec.json.decode(call.body), worker.theirs)
+            call = replace(call, body=msgspec.json.encode(asked))
+        return call, self._relay(self._answer) if self._relay is not None else None
 
     def ended(self, attempt: Attempt) -> None:
         return
@@ -156,14 +163,17 @@ class ChatTries:
             raise RbeeError(
                 "SPLICE_DIVERGED", model=self._call.model, tokens=transcript.tokens, why=way.why
             )
+        asked = body_for(talk.body, worker.theirs) if worker.attached else talk.body
         if isinstance(way, splice.Continue):
-            body = continued(talk.body, transcript, chat=talk.shape.chat)
+            if worker.attached and talk.shape.chat:
+                asked = told_to_go_on(asked, worker.build)
+            body = continued(asked, transcript, chat=talk.shape.chat)
             joint = self._joint(
                 worker, Continuation(transcript, talk.shape.stops), "continue", False
             )
         else:
             cold = transcript.begun or self._runs_cold(lease)
-            body = replayed(talk.body, cold=cold)
+            body = replayed(asked, cold=cold and not worker.attached)
             if transcript.begun:
                 joint = self._joint(worker, Replay(transcript), "replay", way.exact)
         call = replace(self._call, body=body)

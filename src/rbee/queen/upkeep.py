@@ -1,4 +1,5 @@
-"""What the queen looks at though nobody asks: workers to be tried again, and how short memory is.
+"""What the queen looks at though nobody asks: workers to be tried again, whether a hive could dial
+her, and how short memory is.
 
 The hot path reads no file: memory is looked at in a thread, every few seconds.
 """
@@ -19,6 +20,7 @@ async def tend(core: Core, proc: Path = PROC) -> None:
     memory_at = core.clock()
     while True:
         core.lanes.look()
+        await core.link.stay_reachable()
         if core.clock() >= memory_at:
             memory_at = core.clock() + core.settings.timing.memory_look_s
             core.feel(await asyncio.to_thread(read_memory, proc))

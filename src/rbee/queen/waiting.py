@@ -15,6 +15,7 @@ from rbee.queen.lanes import Lease, Ticket
 from rbee.queen.relay import Relay
 from rbee.queen.roster import LaneKey
 from rbee.queen.served_models import Served
+from rbee.wire.attached import PATHS
 
 _LOOK_EVERY_S = 0.25
 
@@ -41,7 +42,7 @@ class Waiting:
     async def lease(self, tried: list[str], *, again: bool) -> Lease:
         """A slot. `again`: it had one before, and is not refused for want of room."""
         core, served = self._core, self._served
-        core.ensure(served, self._lane)
+        core.ensure(served, self._lane, ours=not self._open_to_attached)
         ticket = core.lanes.enter(
             self._lane,
             loading_slots=served.slots,
@@ -56,16 +57,36 @@ class Waiting:
                     self._check(ticket)
             lease = ticket.lease.result()
             served.check(lease.worker.digest)
+            self._check_route(lease)
             return lease
         except BaseException:
             core.lanes.leave(ticket)
             raise
 
+    @property
+    def _open_to_attached(self) -> bool:
+        return self._call.path in PATHS
+
     def _others(self) -> list[str]:
-        """Workers of another version than the one that was asked for."""
-        pin = self._served.pin
-        serving = self._core.roster.serving(self._lane)
-        return [one.id for one in serving if pin and one.digest != pin]
+        """Workers of another version than the one that was asked for, and attached servers where
+        the route is none of theirs."""
+        pin, open_to_attached = self._served.pin, self._open_to_attached
+        return [
+            one.id
+            for one in self._core.roster.serving(self._lane)
+            if (pin and one.digest != pin) or (one.attached and not open_to_attached)
+        ]
+
+    def _check_route(self, lease: Lease) -> None:
+        """Raises ENDPOINT_UNSUPPORTED if no worker of ours is there for what only ours can do."""
+        if lease.worker.attached and not self._open_to_attached:
+            says = "an attached server is asked for chat, completions and embeddings alone"
+            raise RbeeError(
+                "ENDPOINT_UNSUPPORTED",
+                model=self._call.model,
+                path=self._call.path,
+                engine_says=says,
+            )
 
     def _check(self, ticket: Ticket) -> None:
         core, call = self._core, self._call

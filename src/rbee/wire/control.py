@@ -9,7 +9,7 @@ or `Failed` with the call's id. A worker speaks the lifeline protocol (`worker.l
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,9 @@ from rbee.wire.store_calls import Pin as Pin
 from rbee.wire.store_calls import Prune as Prune
 from rbee.wire.store_calls import TakeStock as TakeStock
 from rbee.wire.store_calls import Verify as Verify
+
+ATTACHED: Final = "attached"
+"""The engine of a worker that is a server of somebody else."""
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -113,6 +116,17 @@ class WorkerView(msgspec.Struct, frozen=True):
     settings: str = ""
     """A fingerprint of what beside file, build and device decides the text: equal ones repeat one
     another."""
+    host: str = "127.0.0.1"
+    base: str = "/v1"
+    """The path that stands for `/v1` on it."""
+    tls: bool = False
+    theirs: str = ""
+    """The name that the server of an attached worker has for the model."""
+
+    @property
+    def attached(self) -> bool:
+        """It is a server that somebody else runs."""
+        return self.engine == ATTACHED
 
 
 class ModelView(msgspec.Struct, frozen=True):

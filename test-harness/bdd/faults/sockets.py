@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,3 +30,27 @@ def raw(port: int, data: bytes, within_s: float = 10) -> bytes:
         except (TimeoutError, ConnectionResetError):
             pass
         return found
+
+
+_PIDFD_GETFD = 438
+
+
+def cut_lines(pid: int, descriptors: list[int]) -> int:
+    """Shut connections of another process, as if the other end had gone; listening ones stay.
+
+    Gives how many were cut. Raises OSError where the kernel does not lend descriptors.
+    """
+    process = os.pidfd_open(pid)
+    cut = 0
+    try:
+        for number in descriptors:
+            lent = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, process, number, 0)
+            if lent < 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            with socket.socket(fileno=lent) as sock:
+                if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    sock.shutdown(socket.SHUT_RDWR)
+                    cut += 1
+    finally:
+        os.close(process)
+    return cut

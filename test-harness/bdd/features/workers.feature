@@ -58,6 +58,14 @@ Feature: Workers that die, and come back
     And the event log names HIVE_LOST
 
   @own
+  Scenario: The line to the hive is cut, and its socket is taken away
+    Given rbee serves the model tiny
+    When the line to the hive is cut
+    Then the model is served meanwhile, and the line is back within 5 s with the same workers
+    When the socket of that line is removed, and the hive gets SIGKILL
+    Then the model is served meanwhile, and the line is back within 5 s with the same workers
+
+  @own
   Scenario: An idle model is unloaded, and loaded again when asked for
     Given the setting RBEE_DEFAULTS_KEEP_ALIVE is 1s
     And the model tiny is stored

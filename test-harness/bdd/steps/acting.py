@@ -27,7 +27,8 @@ SIGNALS = {
 
 @when(parsers.parse("I run rbee {words}"))
 def run(world, words):
-    told = words.format(file=world.seen.get("file", ""), port=world.seen.get("port", ""))
+    names = ("file", "port", "address", "key_file")
+    told = words.format(**{name: world.seen.get(name, "") for name in names})
     world.keeper(*shlex.split(told))
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pytest_bdd import parsers, then
+import os
+import signal
+
+import psutil
+import pytest
+from pytest_bdd import parsers, then, when
 
 from eventually import eventually
+from faults.sockets import cut_lines
 
 
 @then(parsers.parse("another worker is ready within {limit_s:d} s"))
@@ -25,6 +31,55 @@ def hive_back(world, limit_s):
     def back():
         hive = world.home.ps()["hives"][0]
         return hive["pid"] != world.seen["pid"] and hive["state"] == "connected"
+
+    eventually(back, within_s=limit_s)
+    assert [one["pid"] for one in world.home.workers()] == world.seen["workers"]
+
+
+@when("the line to the hive is cut")
+def line_cut(world):
+    ps = world.home.ps()
+    world.seen["workers"] = [one["pid"] for one in ps["workers"]]
+    world.seen["hives"] = lines_of(world)
+    queen = psutil.Process(ps["queen"]["pid"])
+    lines = [one for one in queen.net_connections("unix") if one.laddr.endswith("control.sock")]
+    try:
+        assert cut_lines(queen.pid, [one.fd for one in lines]) == 1
+    except PermissionError:
+        pytest.skip("privilege: descriptors of another process (pidfd_getfd)")
+    except OSError as error:
+        pytest.skip(f"kernel: pidfd_getfd ({error})")
+
+
+@when("the socket of that line is removed, and the hive gets SIGKILL")
+def line_unlinked(world):
+    world.seen["hives"] = lines_of(world)
+    (world.home.path / "run" / "control.sock").unlink()
+    os.kill(world.home.ps()["hives"][0]["pid"], signal.SIGKILL)
+
+
+def lines_of(world):
+    """The inodes of the sockets by which hives are connected: a new line is another one."""
+    queen = psutil.Process(world.home.ps()["queen"]["pid"])
+    found = set()
+    for one in queen.net_connections("unix"):
+        if one.laddr.endswith("control.sock"):
+            found.add(os.readlink(f"/proc/{queen.pid}/fd/{one.fd}"))
+    return found
+
+
+@then(
+    parsers.parse(
+        "the model is served meanwhile, and the line is back within {limit_s:g} s "
+        "with the same workers"
+    )
+)
+def line_back(world, limit_s):
+    assert world.home.chat(max_tokens=2).status_code == 200
+
+    def back():
+        new = lines_of(world) - world.seen["hives"]
+        return new and world.home.ps()["hives"][0]["state"] == "connected"
 
     eventually(back, within_s=limit_s)
     assert [one["pid"] for one in world.home.workers()] == world.seen["workers"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rbee.errors.catalogue import access, install, model, request, worker
+from rbee.errors.catalogue import access, attached, install, model, request, worker
 from rbee.errors.error import Row
 
 FAMILIES: Mapping[str, tuple[Row, ...]] = MappingProxyType(
@@ -12,6 +12,7 @@ FAMILIES: Mapping[str, tuple[Row, ...]] = MappingProxyType(
         "access": access.ROWS,
         "model": model.ROWS,
         "worker": worker.ROWS,
+        "attached": attached.ROWS,
         "install": install.ROWS,
     }
 )

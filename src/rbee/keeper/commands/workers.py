@@ -1,4 +1,4 @@
-"""`rbee workers`: list, logs, drain, shutdown."""
+"""`rbee workers`: list, logs, drain, shutdown, attach, detach."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from rbee.errors import RbeeError
+from rbee.keeper.commands.workers_attached import attach, detach
 from rbee.keeper.connection import Connection, checked
 from rbee.keeper.parsing import Parser, count_flag, verbs
 from rbee.keeper.render import Screen, put, safe, table
 
 
 def run(command: str, arguments: Sequence[str]) -> int:
-    does = {"list": _list, "logs": _logs, "drain": _drain, "shutdown": _shutdown}
+    does = {
+        "list": _list,
+        "logs": _logs,
+        "drain": _drain,
+        "shutdown": _shutdown,
+        "attach": attach,
+        "detach": detach,
+    }
     verb, rest = verbs(command, arguments, does)
     return does[verb](rest)
 
@@ -32,7 +40,7 @@ def _list(arguments: Sequence[str]) -> int:
             str(one["model"]),
             str(one["state"]).lower(),
             str(one["pid"] or "–"),
-            str(one["port"] or "–"),
+            str(one.get("address") or one["port"] or "–"),
             f"{one.get('engine', '')} {one.get('build', '')}".strip() or "–",
             str(one["restarts"]),
             str(one.get("problem") or "–"),
