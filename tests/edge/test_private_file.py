@@ -1,5 +1,6 @@
 """Small files that are replaced whole or not at all."""
 
+import os
 import resource
 import signal
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rbee.edge.private_file import write_private
+from rbee.edge.private_file import MOST_BYTES, read_small, write_private
 
 
 @contextmanager
@@ -40,3 +41,17 @@ def test_a_disk_that_takes_a_part_keeps_the_old_file(tmp_path: Path) -> None:
 
     assert (tmp_path / "f").read_bytes() == b"old"
     assert [one.name for one in tmp_path.iterdir()] == ["f"]
+
+
+def test_what_is_no_small_file_is_refused_at_once(tmp_path: Path) -> None:
+    """A pipe would wait for its writer, a device has no end; the largest that may be is read."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "f").write_bytes(b"n" * MOST_BYTES)
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError):
+            read_small(path)
+    assert len(read_small(tmp_path / "f")) == MOST_BYTES
+    with (tmp_path / "f").open("ab") as file:
+        file.write(b"n")
+    with pytest.raises(OSError, match="larger than 4 MiB"):
+        read_small(tmp_path / "f")

@@ -116,7 +116,7 @@ def test_values_are_counted_before_they_are_made(body, words):
 @pytest.mark.parametrize(
     "value",
     [
-        "[{a: 1}, \"b\\\\\", c]" * 1_500_000,
+        '[{a: 1}, "b\\\\", c]' * 1_500_000,
         [7] * 1_000_000,
         [[7] * 3] * 100_000,
         ["a text, and: more"] * 100_000,

@@ -167,6 +167,15 @@ class Core:
 
     # --- wishes ------------------------------------------------------------------------------
 
+    def recall(self) -> None:
+        """What earlier lives were told to serve, as far as it can be read."""
+        damage = self.wishes.load()
+        if damage is not None:
+            done = "rbee runs without it; the file is kept as wishes.json.damaged"
+            self._happened(damage.code, damage.report.message, done, "open")
+        for wish in self.wishes.lasting():
+            self.models.recall(wish)
+
     def serve(self, wish: control.ModelWish) -> None:
         """A wish of an administrator, lasting unless it may unload; clears remembered failures, and
         brings back what rests."""
@@ -332,9 +341,9 @@ class Core:
     def _tell_of_worker(self, code: str, worker: control.WorkerView, what: str, done: str) -> None:
         self._happened(code, what, done, model=worker.model, worker=worker.id)
 
-    def _happened(self, code: str, what: str, done: str, **about: str) -> None:
+    def _happened(self, code: str, what: str, done: str, outcome: str = "ok", **about: str) -> None:
         """A fault that the queen saw and dealt with."""
-        happened = control.Happened(time.time(), code, what, done, "ok", **about)
+        happened = control.Happened(time.time(), code, what, done, outcome, **about)
         self.events.add(happened)
         self.counters.event(code)
 
