@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +79,54 @@ def test_a_persons_limit_counts_more_than_the_estimate(tmp_path: Path) -> None:
     asyncio.run(run())
     unknown = replace(_plan(tmp_path), stored=Stored("/m", "sha256:1", shape=Shape(1 << 20)))
     assert not unknown.bounded
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Of 1 MiB, with 200 KiB free: its own orders would fit, a log would not for long."""
+    if os.geteuid() != 0:
+        pytest.skip("privilege: mounting needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("kernel: tmpfs cannot be mounted here")
+    try:
+        (folder / "ballast").write_bytes(b"x" * (824 << 10))
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_without_room_for_a_log_is_told_before_the_start(small_disk: Path) -> None:
+    """The engine says its port in its log: without it the load would never end."""
+
+    async def run() -> None:
+        machine = NoMachine(small_disk)
+        with pytest.raises(RbeeError) as caught:
+            start_run(machine, WISH, _plan(small_disk), "w1", 0)
+        assert caught.value.code == "DISK_FULL"
+        assert caught.value.facts["needed_bytes"] == 1 << 20
+        assert not list(machine.workers.iterdir())
+
+    asyncio.run(run())
+
+
+def test_a_folder_that_cannot_be_made_is_told_as_a_full_disk(small_disk: Path) -> None:
+    """Not a file more fits on it, and nothing is left of the try."""
+    (small_disk / "ballast").unlink()
+    (small_disk / "workers").mkdir()
+    remount = ["mount", "-o", "remount,size=1m,nr_inodes=2", str(small_disk)]
+    subprocess.run(remount, check=True)
+
+    async def run() -> None:
+        machine = NoMachine(small_disk)
+        with pytest.raises(RbeeError) as caught:
+            start_run(machine, WISH, _plan(small_disk), "w1", 0)
+        assert caught.value.code == "DISK_FULL"
+        assert not list(machine.workers.iterdir())
+
+    asyncio.run(run())
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:

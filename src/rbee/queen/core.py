@@ -170,6 +170,15 @@ class Core:
 
     # --- wishes ------------------------------------------------------------------------------
 
+    def recall(self) -> None:
+        """What earlier lives were told to serve, as far as it can be read."""
+        damage = self.wishes.load()
+        if damage is not None:
+            done = "rbee runs without it; the file is kept as wishes.json.damaged"
+            self._happened(damage.code, damage.report.message, done, "open")
+        for wish in self.wishes.lasting():
+            self.models.recall(wish)
+
     def serve(self, wish: control.ModelWish) -> None:
         """A wish of an administrator, lasting unless it may unload; clears remembered failures, and
         brings back what rests."""

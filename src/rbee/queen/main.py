@@ -140,9 +140,7 @@ class Queen:
     def _recall(self) -> None:
         """Wishes of earlier lives, and of the TOML."""
         self._events.load()
-        self._core.wishes.load()
-        for wish in self._core.wishes.lasting():
-            self._core.models.recall(wish)
+        self._core.recall()
         for served in self._core.models.all(()):
             if served.how.keep_alive_s == KEEP_ALWAYS:
                 self._core.wishes.put(served.wish("chat"), lasting=False)

@@ -106,6 +106,17 @@ ROWS = (
         facts=("one", "one_version", "other", "other_version"),
     ),
     Row(
+        code="WISHES_DAMAGED",
+        status=500,
+        exit=1,
+        retry=Retry.NEVER,
+        says="What rbee was told to serve could not be read in state/wishes.json: {problem}.",
+        do="Say it again: rbee serve MODEL   If it happens often, look at this disk: rbee doctor",
+        means="rbee runs without it; models of rbee.toml are not touched. The file is kept beside, "
+        "as wishes.json.damaged.",
+        facts=("problem",),
+    ),
+    Row(
         code="RESOURCE_LEAK",
         status=500,
         exit=1,
