@@ -31,6 +31,7 @@ pytest_plugins = [
     "steps.interrupting",
     "steps.keys",
     "steps.partitions",
+    "steps.jobs",
 ]
 
 

@@ -27,7 +27,8 @@ SIGNALS = {
 
 @when(parsers.parse("I run rbee {words}"))
 def run(world, words):
-    told = words.format(file=world.seen.get("file", ""), port=world.seen.get("port", ""))
+    known = {name: world.seen.get(name, "") for name in ("file", "port", "job")}
+    told = words.format(**known)
     world.keeper(*shlex.split(told))
 
 
