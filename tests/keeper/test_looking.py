@@ -199,6 +199,6 @@ def test_chat_takes_lines_until_the_end(rbee: Rbee, scripted: Scripted) -> None:
     scripted.chunks({"choices": [{"delta": {"content": "Hi."}, "finish_reason": "stop"}]})
     done = rbee("chat", "-m", "m", stdin="hello\nand?\n/clear\nnew\n/bye\nnever\n")
     assert (done.returncode, done.stdout) == (0, "Hi.\nHi.\nHi.\n")
-    asked = [body["messages"] for path, body in scripted.asked if "chat" in path]
+    asked = [body["request"]["messages"] for path, body in scripted.asked if path == "/v1/jobs"]
     assert [len(messages) for messages in asked] == [1, 3, 1]
     assert asked[1][1] == {"role": "assistant", "content": "Hi."}

@@ -27,7 +27,7 @@ SIGNALS = {
 
 @when(parsers.parse("I run rbee {words}"))
 def run(world, words):
-    names = ("file", "port", "address", "key_file")
+    names = ("file", "port", "address", "key_file", "job")
     told = words.format(**{name: world.seen.get(name, "") for name in names})
     world.keeper(*shlex.split(told))
 

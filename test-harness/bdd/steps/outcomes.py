@@ -22,7 +22,7 @@ def printed_answer(world):
 
 @then(parsers.parse("it says {text}"))
 def says(world, text):
-    told = text.format(port=world.seen.get("port", ""), pid=world.seen.get("pid", ""))
+    told = text.format(**{name: world.seen.get(name, "") for name in ("port", "pid", "job")})
     assert told in world.outcome.out + world.outcome.err, str(world.outcome)
 
 
