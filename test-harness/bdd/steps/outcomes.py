@@ -73,3 +73,8 @@ def ps_contract(world):
 @then("the model tiny is served again without a word of mine")
 def wishes_return(world):
     assert world.ready_worker()["model"] == "tiny"
+
+
+@then(parsers.parse("what is left of it stands in {name}"))
+def kept_aside(world, name):
+    assert (world.home.path / name).read_bytes() == world.seen["left"]
