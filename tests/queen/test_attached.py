@@ -164,6 +164,25 @@ def test_what_it_refuses_is_told_as_it_is(tmp_path):
     with_server(tmp_path, body)
 
 
+def test_what_is_no_answer_of_its_kind_is_a_fault(tmp_path):
+    """A redirect, a sign-in page, one piece instead of a stream: none reaches the client."""
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
+    moved = b"HTTP/1.1 302 X\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n"
+
+    async def body(here, server):
+        for answer in (page, moved, said({"choices": []})):
+            server.answers[CHAT] = answer
+            got = await here.chat(model="hermes")
+            assert (got.status_code, got.json()["error"]["code"]) == (502, "ATTEMPTS_EXHAUSTED")
+            assert "html" not in got.text and "elsewhere" not in got.text
+            here.core.health.forget("a1")
+        server.answers["/v1/embeddings"] = page
+        got = await here.client.post("/v1/embeddings", json={"model": "hermes", "input": "x"})
+        assert got.status_code == 502 and "html" not in got.text
+
+    with_server(tmp_path, body)
+
+
 def test_it_stands_beside_workers_of_ours(tmp_path):
     """One name, one pool: what only ours can do goes to ours, what a digest pins too."""
 

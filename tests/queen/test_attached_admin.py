@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 
 from rbee.edge.http_server import HttpServer
+from rbee.wire.keys import KeyAsk
 from tests.queen.foreign import foreign, said
 from tests.queen.stage import WHOLE, Engine, say, stage
 
@@ -94,6 +96,21 @@ def test_which_of_its_models_is_asked(tmp_path):
         refused = (await ask("attach", url=url)).json()["error"]
         assert "one, two" in refused["message"] and refused["param"] == "model"
         assert (await ask("attach", url=url, model="mine=two")).json()["theirs"] == "two"
+
+    with_admin(tmp_path, body)
+
+
+def test_a_distant_administrator_names_no_secret(tmp_path):
+    """A key is read on the machine of rbee, for whoever sits there: it could be any file."""
+
+    async def body(here, server, ask):
+        admin = here.core.keys.create(KeyAsk(roles=("admin",)), time.time()).key
+        headers = {"authorization": f"Bearer {admin}"}
+        url, asked = "/rbee/workers/attach", {"url": f"http://127.0.0.1:{server.port}"}
+        for place in ({"key_env": "HOME"}, {"key_file": "/etc/hostname"}):
+            answer = await here.client.post(url, json={**asked, **place}, headers=headers)
+            assert answer.json()["error"]["param"] == "key_env" and not server.heads
+        assert (await here.client.post(url, json=asked, headers=headers)).status_code == 200
 
     with_admin(tmp_path, body)
 

@@ -41,6 +41,9 @@ async def attach(visit: Visit) -> None:
     ask = parsed(visit, _AttachAsk)
     core = visit.core
     _check(ask)
+    if (ask.key_env or ask.key_file) and not visit.exchange.request.admin:
+        problem = "a key can be named on the machine of rbee alone: it could be any secret there"
+        raise RbeeError("INVALID_REQUEST", problem=problem, param="key_env")
     address = parse_address(ask.url)
     if _is_us(core, address):
         raise RbeeError("INVALID_REQUEST", problem="that is this rbee itself", param="url")

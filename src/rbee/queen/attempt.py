@@ -86,7 +86,7 @@ class Attempt:
         except BaseException:
             _let_go(request)
             raise
-        if response.status >= 400:
+        if response.status >= 300:
             body = await self.read(response, _ERROR_BODY_BYTES)
             raise self._refusal(response, body)
         return response

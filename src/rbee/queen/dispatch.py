@@ -148,18 +148,19 @@ class Dispatch:
     ) -> None:
         watcher = self._telling(task, answer)
         response = await attempt.open(relay, watcher)
-        streamed = (response.header("content-type") or "").startswith("text/event-stream")
-        if relay is not None and not streamed and answer.delivered:
-            response.close()
-            problem = "it did not go on with the stream"
-            raise RbeeError("WORKER_LOST", model=task.served.name, tokens=0, problem=problem)
+        kind = response.header("content-type") or "application/json"
+        streamed = kind.startswith("text/event-stream")
+        foreign = answer.worker if answer.worker and answer.worker.attached else None
+        if not streamed:
+            page = foreign is not None and not kind.startswith("application/json")
+            if page or (relay is not None and (answer.delivered or foreign)):
+                response.close()
+                problem = "it sent no JSON" if page else "it did not go on with the stream"
+                raise RbeeError("WORKER_LOST", model=task.served.name, tokens=0, problem=problem)
         if relay is None or not streamed:
             body = await attempt.read(response, _WHOLE_BODY_BYTES)
-            worker = answer.worker
-            if worker is not None and worker.attached:
-                rename = renaming(worker.theirs, task.served.name)
-                body = body if rename is None else rename(body)
-            kind = response.header("content-type") or "application/json"
+            rename = renaming(foreign.theirs, task.served.name) if foreign else None
+            body = rename(body) if rename is not None else body
             body = task.edit(body) if task.edit is not None else body
             answer.whole(response.status, body, kind)
             return
