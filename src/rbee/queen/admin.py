@@ -31,6 +31,8 @@ from rbee.wire.problem import encode, from_problem
 _LINES = "application/x-ndjson"
 _MAX_REPLICAS = 64
 _LOOK_EVERY_S = 1.0
+_LATE_STARTS = 3
+"""Of a worker in a row that fail through no fault of its own, before whoever waits is told."""
 _AskT = TypeVar("_AskT", bound=msgspec.Struct)
 
 
@@ -196,6 +198,7 @@ async def _serving(
     core = visit.core
     lane = (wish.name, wish.mode)
     last: object = None
+    late: set[tuple[str, int]] = set()
     while wait:
         problem = core.lanes.lane(lane).problem
         if problem is not None:
@@ -208,7 +211,7 @@ async def _serving(
             last = shown
             yield {"workers": shown}
         await _next(core, changed)
-        _raise_failure(visit, lane)
+        _raise_failure(visit, lane, late)
     yield {"done": {"workers": _shown(visit, lane)}}
 
 
@@ -222,12 +225,17 @@ def _as_wished(visit: Visit, lane: LaneKey, wish: control.ModelWish) -> list[con
     ]
 
 
-def _raise_failure(visit: Visit, lane: LaneKey) -> None:
+def _raise_failure(visit: Visit, lane: LaneKey, late: set[tuple[str, int]]) -> None:
     """A worker that cannot be loaded ends the wait with its cause; one that was killed from outside
-    is only late. The wish stays: the hive goes on trying where that can help."""
+    is only late, unless that happens again and again (`late`: starts that failed so). The wish
+    stays: the hive goes on trying where that can help."""
     for one in visit.core.roster.workers.values():
         gone = (one.model, one.mode) == lane and one.state in ("FAILED", "QUARANTINED")
-        if gone and one.problem and one.problem.code not in NOBODYS_CRASH:
+        if not gone or one.problem is None:
+            continue
+        late.add((one.id, one.restarts))
+        starts = sum(worker == one.id for worker, _ in late)
+        if one.problem.code not in NOBODYS_CRASH or starts >= _LATE_STARTS:
             raise from_problem(one.problem)
 
 
