@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.chats import compare
 from bench.fetching import Fetch
+from bench.journal import JOBS, STREAMS, journal
 from bench.splices import kills, remembering_us
 from bench.stack import RBEE, Door, Stack, ask, ask_many, body, serving
 
@@ -73,7 +74,7 @@ def warm_infer(stack: Stack, rounds: int) -> None:
         return (time.perf_counter() - began) * 1000
 
     def raw() -> float:
-        return ask(stack.queen, body(4, "Hi", cached=True)).all_s * 1000
+        return ask(stack.queen, body(4, "Hi")).all_s * 1000
 
     command()
     found = alternated(rounds, infer=command, raw=raw)
@@ -194,6 +195,10 @@ def main() -> None:
         first_token("double", queen, worker, 25)
     warm_chats(model, 12)
     killed(model, 5)
+    beside = {"RBEE_ENGINE_PATH": str(DOUBLE), "RBEE_DEFAULTS_PARALLEL": str(STREAMS + JOBS)}
+    with serving(model, **beside) as stack:
+        for cells in journal(stack, 5):
+            row(*cells)
     cold_infer(model, 5)
 
 

@@ -2,7 +2,8 @@
 """A double of `llama-server` that makes tokens on a clock instead of with a model.
 
 It stands in for an engine faster than this machine has: each of its streams gives a token every
-2 ms, so that four make 2,000 a second. It takes the flags that rbee gives a llama-server, prints
+2 ms, so that four make 2,000 a second; a request may say another pace, and that each token is the
+time at which it was sent. It takes the flags that rbee gives a llama-server, prints
 the line by which the real one tells its port, and writes chunks as llama.cpp b11549 does.
 """
 
@@ -64,14 +65,17 @@ class Double:
 
     async def _stream(self, writer: asyncio.StreamWriter, asked: dict[str, object]) -> None:
         count = int(str(asked.get("max_tokens") or 16))
+        every_s = float(str(asked.get("token_every_s") or TOKEN_EVERY_S))
+        stamped = bool(asked.get("stamped"))
         writer.write(HEAD + self._chunk({"role": "assistant", "content": None}))
         due = time.perf_counter()
         for number in range(count):
-            due += TOKEN_EVERY_S
+            due += every_s
             wait_s = due - time.perf_counter()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            writer.write(self._chunk({"content": f" {number}"}))
+            said = f" {time.perf_counter():.6f}" if stamped else f" {number}"
+            writer.write(self._chunk({"content": said}))
             await writer.drain()
         usage = {"completion_tokens": count, "prompt_tokens": 1, "total_tokens": count + 1}
         done = b"data: [DONE]\n\n"

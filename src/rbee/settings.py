@@ -121,6 +121,12 @@ class Timing:
     hive_restart_s: float = 0.1
     hive_ping_s: float = 2.0
     """A hive that says nothing to five pings in a row hangs, and is started again."""
+    job_kept_s: float = 300.0
+    """How long a job that has ended is kept."""
+    reattach_s: float = 30.0
+    """A job that ends with its client: how long it may be alone before it is cancelled."""
+    retry_attach_s: float = 60.0
+    """How long the answer of an SDK that timed out waits for its next try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,10 @@ class Bounds:
     those that are not in this fifth."""
     control_message_bytes: int = 4 << 20
     worker_log_bytes: int = 16 << 20
+    jobs: int = 1000
+    """Jobs that are kept, running ones included."""
+    jobs_bytes: int = 128 << 20
+    """What their requests and answers may take together, in memory and in the journal each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ pytest_plugins = [
     "steps.interrupting",
     "steps.keys",
     "steps.partitions",
+    "steps.jobs",
 ]
 
 

@@ -130,3 +130,12 @@ def test_a_worker_killed_in_a_response_is_an_error(own_home):
     told = running.rest()
     assert not any(one.get("finish") for one in told)
     assert told[-1].get("raised") and "killed" in told[-1]["says"]
+
+
+@pytest.mark.parametrize("client", ["openai", "openai-2"])
+def test_an_answer_that_outlasts_the_sdks_patience_is_run_once(own_home, client):
+    """Each time it hangs up and asks again, it attaches to what runs already."""
+    home = own_home(RBEE_DEFAULTS_CTX="1024")
+    (told,) = begin(client, "impatient", home.url).rest()
+    assert told["text"] and told["sent"] == [200], told
+    assert requests(home, "ok") == 1 and requests(home, "CANCELLED") == 0

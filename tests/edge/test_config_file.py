@@ -1,6 +1,7 @@
 """rbee.toml as it lies on a disk."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -39,11 +40,22 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, content: bytes, wo
     assert caught.value.code == "CONFIG_INVALID" and words in caught.value.report.message
 
 
-def test_a_folder_of_that_name_is_told(tmp_path) -> None:
-    """What cannot be read is no missing file."""
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, sparse, lambda path: path.symlink_to("/dev/zero")],
+    ids=["folder", "pipe", "1 TiB", "device"],
+)
+def test_what_is_no_small_file_is_told_at_once(tmp_path, make) -> None:
+    """What cannot be read is no missing file; a pipe would wait for its writer for ever."""
     home = Home(tmp_path)
-    home.config.mkdir()
+    make(home.config)
     with pytest.raises(RbeeError) as caught:
         load_settings(home)
 
+    assert caught.value.code == "CONFIG_INVALID"
     assert "cannot be read" in caught.value.report.message

@@ -58,7 +58,7 @@ def test_a_damaged_file_is_not_an_empty_one(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(RbeeError) as raised:
         KeyFile(path).load()
-    assert raised.value.code == "CONFIG_INVALID"
+    assert raised.value.code == "KEYS_DAMAGED"
     assert str(tmp_path) not in str(raised.value)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rbee.edge.private_file import read_private, write_private
+from rbee.edge.private_file import MOST_BYTES, read_private, read_small, write_private
 
 
 @contextmanager
@@ -59,3 +59,17 @@ def test_a_pipe_in_its_place_holds_nobody_up(tmp_path: Path) -> None:
     """Nobody writes to it, and nobody waits for it."""
     os.mkfifo(tmp_path / "pipe", 0o600)
     assert read_private(tmp_path / "pipe", 6) == b""
+
+
+def test_what_is_no_small_file_is_refused_at_once(tmp_path: Path) -> None:
+    """A pipe would wait for its writer, a device has no end; the largest that may be is read."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "f").write_bytes(b"n" * MOST_BYTES)
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError):
+            read_small(path)
+    assert len(read_small(tmp_path / "f")) == MOST_BYTES
+    with (tmp_path / "f").open("ab") as file:
+        file.write(b"n")
+    with pytest.raises(OSError, match="larger than 4 MiB"):
+        read_small(tmp_path / "f")

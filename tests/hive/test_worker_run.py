@@ -162,7 +162,6 @@ def test_a_view_of_the_dead_has_no_address(tmp_path: Path) -> None:
         await soon(worker.folder.tail)
         worker.heard_listening(Listening(4321, worker.child.pid, 2, 64, "b1"))
         owner.tell(Event.LISTENING)
-        worker.measure()
         alive = view_of(owner, "here")
         assert (alive.pid, alive.port, alive.key) == (worker.child.pid, 4321, "key")
         assert (alive.slots, alive.context_tokens, alive.digest) == (2, 64, "sha256:1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from rbee.policy.memory import Shape, limit_bytes
 from rbee.settings import Settings
 from rbee.wire.control import Device, EngineView, ModelWish
 from tests.hive.surroundings import NoMachine
+from tests.small_disk import small_disk
 
 WISH = ModelWish("m", "m:1", ctx=64, parallel=1)
 ENGINE = EngineView("llama-cpp", "b1", devices=(Device("cpu", "CPU"),))
@@ -77,6 +80,45 @@ def test_a_persons_limit_counts_more_than_the_estimate(tmp_path: Path) -> None:
     asyncio.run(run())
     unknown = replace(_plan(tmp_path), stored=Stored("/m", "sha256:1", shape=Shape(1 << 20)))
     assert not unknown.bounded
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """With 200 KiB free: a worker's orders would fit, a log would not for long."""
+    with small_disk(tmp_path / "small") as folder:
+        (folder / "ballast").write_bytes(b"x" * (824 << 10))
+        yield folder
+
+
+def test_a_disk_without_room_for_a_log_is_told_before_the_start(full_disk: Path) -> None:
+    """The engine says its port in its log: without it the load would never end."""
+
+    async def run() -> None:
+        machine = NoMachine(full_disk)
+        with pytest.raises(RbeeError) as caught:
+            start_run(machine, WISH, _plan(full_disk), "w1", 0)
+        assert caught.value.code == "DISK_FULL"
+        assert caught.value.facts["needed_bytes"] == 1 << 20
+        assert not list(machine.workers.iterdir())
+
+    asyncio.run(run())
+
+
+def test_a_folder_that_cannot_be_made_is_told_as_a_full_disk(full_disk: Path) -> None:
+    """Not a file more fits on it, and nothing is left of the try."""
+    (full_disk / "ballast").unlink()
+    (full_disk / "workers").mkdir()
+    remount = ["mount", "-o", "remount,size=1m,nr_inodes=2", str(full_disk)]
+    subprocess.run(remount, check=True)
+
+    async def run() -> None:
+        machine = NoMachine(full_disk)
+        with pytest.raises(RbeeError) as caught:
+            start_run(machine, WISH, _plan(full_disk), "w1", 0)
+        assert caught.value.code == "DISK_FULL"
+        assert not list(machine.workers.iterdir())
+
+    asyncio.run(run())
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from rbee.edge.home import Home
 from rbee.edge.unix_socket import listen_unix
 from rbee.errors import RbeeError
 from rbee.keeper import answer
-from rbee.keeper.answer import Answering, Question
+from rbee.keeper.answer import Answering, Question, Reading
 from rbee.keeper.connection import Connection
 
 
@@ -40,9 +40,10 @@ def test_an_rbee_that_hangs_in_mid_answer_is_told(
     asking = Answering(
         Connection.of_home(home),
         Question(model="m", messages=[]),
-        on_text=lambda _: None,
-        on_news=lambda _: None,
+        Reading("m", on_text=lambda _: None, on_news=lambda _: None),
         on_tick=lambda: None,
+        on_unkept=lambda _: None,
+        bring_back=lambda error, tries: None,
     )
     with contextlib.closing(listen_unix(home.admin_socket)):
         with pytest.raises(RbeeError) as caught:

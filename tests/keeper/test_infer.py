@@ -9,7 +9,7 @@ import pytest
 
 from rbee.edge.home import Home
 from rbee.version import VERSION
-from tests.keeper.conftest import STATUS, Rbee, Scripted, environment
+from tests.keeper.conftest import FOLLOW, JOB, STATUS, Rbee, Scripted, environment
 
 
 def piece(content: str | None, finish: str | None = None, **more: object) -> dict[str, object]:
@@ -23,7 +23,7 @@ def test_stdout_holds_the_answer_and_nothing_else(rbee: Rbee, scripted: Scripted
         "infer", "-m", "m", "-p", "Why?", "--max-tokens", "9", "--seed", "4", "--temperature", "0"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "Blue sky.\n", "")
-    asked = scripted.body("/v1/chat/completions")
+    asked = scripted.request()
     assert asked["messages"] == [{"role": "user", "content": "Why?"}]
     assert (asked["max_tokens"], asked["seed"], asked["temperature"]) == (9, 4, 0)
 
@@ -33,7 +33,7 @@ def test_the_prompt_comes_from_stdin(rbee: Rbee, scripted: Scripted) -> None:
     scripted.chunks(piece("x", "stop"))
     for arguments in (["-p", "-"], []):
         assert rbee("infer", *arguments, stdin="from a pipe").returncode == 0
-        sent = scripted.body("/v1/chat/completions")["messages"][0]["content"]
+        sent = scripted.request()["messages"][0]["content"]
         assert sent == "from a pipe"
 
 
@@ -47,14 +47,49 @@ def test_an_end_without_a_finish_is_a_failure(
     assert done.returncode == 1
     assert done.stdout.startswith("Blue\n")
     assert "WORKER_LOST" in done.stderr
-    assert (scripted.home.root / "partials").is_dir()
+    partial = scripted.home.root / "partials" / f"{JOB}.txt"
+    assert (partial.read_text(), partial.stat().st_mode & 0o777) == ("Blue", 0o600)
+    assert str(partial) in done.stderr
+
+
+def test_a_cut_connection_is_taken_up(rbee: Rbee, scripted: Scripted) -> None:
+    """rbee broke off in the middle: the answer goes on after the last event, nothing twice."""
+    scripted.chunks(piece("Blue"), done=False, cut=True)
+    scripted.then_chunks(2, piece(" sky."), piece(None, "stop"))
+    done = rbee("infer", "-p", "x")
+    assert (done.returncode, done.stdout) == (0, "Blue sky.\n")
+    assert scripted.last_ids == ["1-0"]
+    assert "goes on" not in done.stdout and "asked to go on" in done.stderr
 
 
 def test_a_cut_connection_is_a_failure(rbee: Rbee, scripted: Scripted) -> None:
-    """rbee itself died in the middle: 255."""
+    """What breaks off again and again is given up: 255."""
     scripted.chunks(piece("Blue"), done=False, cut=True)
+    scripted.later[FOLLOW] = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
     done = rbee("infer", "-p", "x")
     assert (done.returncode, "CONNECTION_LOST" in done.stderr) == (255, True)
+    assert done.stdout.startswith("Blue\n") and len(scripted.last_ids) == 5
+
+
+def test_a_request_that_was_cut_is_sent_again_under_its_key(rbee: Rbee, scripted: Scripted) -> None:
+    """Whether rbee had taken it or not, it runs once: the key says that it is the same."""
+    scripted.chunks(piece("x", "stop"))
+    scripted.later["/v1/jobs"] = [scripted.answers["/v1/jobs"]]
+    scripted.answers["/v1/jobs"] = b""
+    done = rbee("infer", "-p", "x")
+    assert (done.returncode, done.stdout) == (0, "x\n")
+    assert len(scripted.keys) == 2 and len(set(scripted.keys)) == 1
+
+
+def test_a_disk_that_keeps_no_jobs_costs_no_answer(rbee: Rbee, scripted: Scripted) -> None:
+    """It comes as a plain stream, and that is told."""
+    full = {"code": "DISK_FULL", "message": "4.0 KiB are needed and 0 B are free."}
+    scripted.say("/v1/jobs", {"error": full}, 507)
+    events = [f"data: {json.dumps(one)}\n\n" for one in (piece("Hi"), piece(None, "stop"))]
+    scripted.stream("/v1/chat/completions", *(one.encode() for one in events))
+    done = rbee("infer", "-p", "x")
+    assert (done.returncode, done.stdout) == (0, "Hi\n")
+    assert "4.0 KiB" in done.stderr
 
 
 def test_an_error_event_has_its_exit_code(rbee: Rbee, scripted: Scripted) -> None:
@@ -73,7 +108,7 @@ def test_an_error_event_has_its_exit_code(rbee: Rbee, scripted: Scripted) -> Non
 
 def test_a_code_of_a_newer_rbee_survives(rbee: Rbee, scripted: Scripted) -> None:
     """A code that this command does not know is shown as it is."""
-    scripted.say("/v1/chat/completions", {"error": {"code": "NEW_THING", "message": "New."}}, 504)
+    scripted.say("/v1/jobs", {"error": {"code": "NEW_THING", "message": "New."}}, 504)
     done = rbee("infer", "-p", "x")
     assert (done.returncode, "NEW_THING" in done.stderr) == (124, True)
 
@@ -81,7 +116,7 @@ def test_a_code_of_a_newer_rbee_survives(rbee: Rbee, scripted: Scripted) -> None
 def test_a_model_that_is_not_stored_is_fetched(rbee: Rbee, scripted: Scripted) -> None:
     """`infer` pulls, says so, and asks under the stored name."""
     missing = {"error": {"code": "MODEL_NOT_FOUND", "message": "There is no model new."}}
-    scripted.say("/v1/chat/completions", missing, 404)
+    scripted.say("/v1/jobs", missing, 404)
     view = {"name": "new", "size_bytes": 1, "source": "pypi:x"}
     lines = (
         json.dumps({"progress": {"phase": "fetching", "done_bytes": 1, "total_bytes": 2}}),
@@ -149,9 +184,9 @@ def test_a_device_that_is_not_here_touches_nothing(rbee: Rbee, scripted: Scripte
     assert not [path for path, _ in scripted.asked if path == "/rbee/serve"]
 
 
-def test_ctrl_c_hangs_up_and_ends_with_130(home: Home, scripted: Scripted) -> None:
-    """The connection closes, which cancels the answer at the engine; no traceback."""
-    scripted.hold("/v1/chat/completions", piece("Blue"))
+def test_ctrl_c_cancels_the_job_and_ends_with_130(home: Home, scripted: Scripted) -> None:
+    """The connection closes and the job is cancelled; no traceback."""
+    scripted.hold(piece("Blue"))
     process = subprocess.Popen(
         [sys.executable, "-m", "rbee.keeper", "infer", "-p", "x"],
         stdout=subprocess.PIPE,
@@ -165,12 +200,25 @@ def test_ctrl_c_hangs_up_and_ends_with_130(home: Home, scripted: Scripted) -> No
     _, stderr = process.communicate(timeout=10)
     assert (process.returncode, stderr) == (130, b"")
     assert scripted.hung_up.wait(5)
+    assert f"DELETE /v1/jobs/{JOB}" in [path for path, _ in scripted.asked]
 
 
 def test_a_timeout_ends_with_124(rbee: Rbee, scripted: Scripted) -> None:
     """Also if rbee itself says nothing any more."""
-    scripted.hold("/v1/chat/completions", piece("Blue"))
+    scripted.hold(piece("Blue"))
     done = rbee("infer", "-p", "x", "--timeout", "200ms")
     assert done.returncode == 124
     assert "DEADLINE_EXCEEDED" in done.stderr
-    assert scripted.body("/v1/chat/completions")["timeout_s"] == 0.2
+    assert scripted.request()["timeout_s"] == 0.2
+
+
+def test_an_answer_that_may_have_another_wording_is_told(rbee: Rbee, scripted: Scripted) -> None:
+    """Continued is not repeated: that is said in a pipe too; an exact repair is nobody's worry."""
+    replay = {"at_token": 3, "mode": "replay", "exact": True, "gap_ms": 400}
+    on = {"at_token": 7, "mode": "continue", "exact": False, "gap_ms": 900}
+    scripted.chunks(piece("x", "stop", rbee={"splices": [replay]}))
+    done = rbee("infer", "-p", "x")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x\n", "")
+    scripted.chunks(piece("x", "stop", rbee={"splices": [replay, on]}))
+    done = rbee("infer", "-p", "x")
+    assert done.stdout == "x\n" and "continued at token 7" in done.stderr

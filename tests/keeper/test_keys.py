@@ -133,6 +133,6 @@ def test_a_damaged_file_stops_a_start(rbee: Rbee, home: Home) -> None:
     home.keys_file.write_text("{")
     for words in (("up", "--detach", "--port", "0"), ("keys", "list"), ("keys", "create")):
         done = rbee(*words)
-        assert (done.returncode, "CONFIG_INVALID" in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, "KEYS_DAMAGED" in done.stderr) == (2, True), done.stderr
     assert not home.queen_file.exists()
     assert home.keys_file.read_text() == "{"

@@ -117,6 +117,20 @@ def test_config_check_says_what_is_wrong(rbee: Rbee, home: Home) -> None:
     assert (done.returncode, "nearest: RBEE_DRAIN_S" in done.stderr) == (0, True)
 
 
+def test_config_check_refuses_what_up_refuses(rbee: Rbee, home: Home) -> None:
+    """An address that others reach, as long as there is no key; keys that cannot be read."""
+    home.prepare()
+    home.config.write_text('listen = "0.0.0.0:7833"\n')
+    done = rbee("config", "check")
+    assert (done.returncode, "BIND_REFUSED" in done.stderr) == (2, True)
+    rbee("keys", "create")
+    assert rbee("config", "check").returncode == 0
+    home.config.write_text("")
+    home.keys_file.write_text("{")
+    done = rbee("config", "check")
+    assert (done.returncode, "KEYS_DAMAGED" in done.stderr) == (2, True)
+
+
 def test_a_choice_of_engine_must_be_an_engine(rbee: Rbee, home: Home) -> None:
     """What is no llama-server is refused, and the choice stays as it was."""
     for path in ("/nowhere/llama-server", "/bin/cat"):
@@ -185,6 +199,6 @@ def test_chat_takes_lines_until_the_end(rbee: Rbee, scripted: Scripted) -> None:
     scripted.chunks({"choices": [{"delta": {"content": "Hi."}, "finish_reason": "stop"}]})
     done = rbee("chat", "-m", "m", stdin="hello\nand?\n/clear\nnew\n/bye\nnever\n")
     assert (done.returncode, done.stdout) == (0, "Hi.\nHi.\nHi.\n")
-    asked = [body["messages"] for path, body in scripted.asked if "chat" in path]
+    asked = [body["request"]["messages"] for path, body in scripted.asked if path == "/v1/jobs"]
     assert [len(messages) for messages in asked] == [1, 3, 1]
     assert asked[1][1] == {"role": "assistant", "content": "Hi."}

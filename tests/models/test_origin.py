@@ -39,6 +39,16 @@ def test_what_the_catalogue_does_not_have_is_told(text, code):
     assert caught.value.facts.get("nearest", ["smollm2:135m"]) == ["smollm2:135m"]
 
 
+def test_a_name_that_nobody_knows_is_not_advised_again():
+    """What to do next is not the very command that failed; it shows what can be pulled."""
+    with pytest.raises(RbeeError) as caught:
+        origin_of(names.Plain("grok9000"), {})
+
+    report = caught.value.report
+    assert "grok9000" not in report.action
+    assert "hf:" in report.action and next(iter(entries())) in report.action
+
+
 def test_a_source_stands_for_itself():
     """Found again without its digest; one whose bytes may change tomorrow says so."""
     found = origin_of(names.parse("hf:org/repo:Q4_0"), {})

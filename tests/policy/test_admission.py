@@ -108,7 +108,7 @@ def test_a_line_that_was_not_measured_is_taken_to_be_slow():
     assert pace.turn_s(8, 2) is None
     pace.served(4.0, now=0, slots=8, waited=False)
 
-    assert pace.turn_s(8, 2) == 2.0 and pace.measured == 0
+    assert pace.turn_s(8, 2) == 2.0 and pace.measured == 4
 
 
 def test_a_line_is_measured_while_somebody_waits():

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,8 @@ import httpx
 from rbee.edge.http_server import HttpServer
 from rbee.queen.core import Core
 from rbee.queen.events import Events
+from rbee.queen.job_routes import go_on
+from rbee.queen.jobs import Jobs
 from rbee.queen.route_table import ROUTES
 from rbee.queen.routes import Route, Router
 from rbee.queen.wishes import Wishes
@@ -184,8 +187,10 @@ async def stage(
     bounds: Bounds = Bounds(),
     routes: dict[str, Route] = ROUTES,
     host: str = "127.0.0.1",
+    met: bool = True,
 ) -> AsyncIterator[Stage]:
-    """`host` is the address that the queen takes itself to listen on; it is always loopback."""
+    """`host` is the address that the queen takes itself to listen on; it is always loopback. `met`:
+    the hive has told what is stored."""
     settings = Settings(
         home=str(tmp_path), host=host, port=0, timing=timing, limits=limits, bounds=bounds
     )
@@ -194,6 +199,10 @@ async def stage(
     core.roster.models = (
         ModelView(MODEL, MODEL, 1, "sha256:x", "test", 1.0, context_train_tokens=512),
     )
+    if met:
+        core.met.set()
+    jobs = Jobs(core, tmp_path / "jobs.sqlite", partial(go_on, core))
+    await jobs.open()
     router = Router(core, routes)
     server = HttpServer(router.handle, settings.bounds, settings.timing)
     port = await server.listen_tcp("127.0.0.1", 0)
@@ -203,6 +212,7 @@ async def stage(
     finally:
         router.end_all()
         await server.close(1.0)
+        await jobs.close()
         await core.client.close()
         events.close()
 

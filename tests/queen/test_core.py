@@ -213,6 +213,22 @@ def test_another_version_is_refused_and_named(tmp_path):
     asyncio.run(run())
 
 
+def test_damaged_wishes_are_told_once(tmp_path):
+    """In the log of faults, open until a person has said again what is to be served."""
+
+    async def run():
+        async with stage(tmp_path) as here:
+            (tmp_path / "wishes.json").write_bytes(b"[{")
+            here.core.recall()
+            here.core.recall()
+            (told,) = here.core.events.recent(code="WISHES_DAMAGED")
+
+            assert told.outcome == "open" and "wishes.json.damaged" in told.done
+            assert here.core.wishes.all() == ()
+
+    asyncio.run(run())
+
+
 def test_calls_are_answered_reported_and_cancelled(tmp_path):
     """A call gets its progress and its answer; who stops waiting stops the work."""
 

@@ -98,7 +98,7 @@ def test_those_who_wait_are_served_in_order():
 
 def test_a_full_queue_refuses_with_a_measured_time():
     """QUEUE_FULL says how many wait, the limit, and when a place will be free: of answers of 6 s
-    nine in ten end within 13.8 s."""
+    nine in ten end within 13.8 s, and one answer is not much to go by."""
 
     def body():
         world = World(queue_limit=1)
@@ -111,7 +111,7 @@ def test_a_full_queue_refuses_with_a_measured_time():
         with pytest.raises(RbeeError) as caught:
             world.enter()
 
-        assert caught.value.code == "QUEUE_FULL" and caught.value.facts["retry_after_s"] == 14
+        assert caught.value.code == "QUEUE_FULL" and caught.value.facts["retry_after_s"] == 15
 
     in_loop(body)
 

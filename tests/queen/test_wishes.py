@@ -1,5 +1,7 @@
 """What shall be served."""
 
+import os
+
 import pytest
 
 from rbee.errors import RbeeError
@@ -28,14 +30,30 @@ def test_a_passing_wish_is_forgotten_and_never_replaces_a_lasting_one(tmp_path):
     assert wishes.all() == () and not (tmp_path / "w.json").exists()
 
 
-@pytest.mark.parametrize("noise", [b"\x00noise", b'[{"name":"\xff"}]', b"[" * 100_000])
-def test_a_file_of_noise_is_no_wish(tmp_path, noise):
-    """A damaged file starts an empty rbee, not a crash."""
+@pytest.mark.parametrize("noise", [b"", b"\x00noise", b'[{"name":"\xff"}]', b"[" * 100_000])
+def test_a_file_of_noise_is_put_aside_and_told(tmp_path, noise):
+    """A damaged file starts an empty rbee, not a crash; the next wish does not write over it."""
     (tmp_path / "w.json").write_bytes(noise)
     wishes = Wishes(tmp_path / "w.json")
-    wishes.load()
+    damage = wishes.load()
 
-    assert wishes.all() == ()
+    assert damage is not None and damage.code == "WISHES_DAMAGED"
+    assert wishes.all() == () and wishes.put(WISH, lasting=True)
+    assert (tmp_path / "w.json.damaged").read_bytes() == noise
+    assert Wishes(tmp_path / "w.json").load() is None
+
+
+def test_no_file_is_no_damage(tmp_path):
+    """A new home has no wishes, and nothing to tell."""
+    assert Wishes(tmp_path / "w.json").load() is None
+
+
+def test_a_pipe_in_its_place_holds_nobody(tmp_path):
+    """It would wait for a writer for ever."""
+    os.mkfifo(tmp_path / "w.json")
+    damage = Wishes(tmp_path / "w.json").load()
+
+    assert damage is not None and "no ordinary file" in str(damage)
 
 
 def test_a_wish_that_cannot_be_kept_is_none(tmp_path):

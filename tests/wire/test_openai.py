@@ -95,6 +95,42 @@ def test_nesting_has_an_end(body, refused):
         assert not refused
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"a":[' + b"1," * 1_100_000 + b"1]}", "1,048,576 values"),
+        (b'{"a":[' + b'"",' * 1_100_000 + b"1]}", "1,048,576 values"),
+        (b'{"a":[' + b'"\\\\",' * 2_200_000 + b"1]}", "1,048,576 values"),
+        (b'{"a":[' + b"[]," * 131_072 + b"1]}", "131,072 lists, objects and members"),
+        (b'{"a":[' + b'{"":1},' * 65_536 + b"1]}", "131,072 lists, objects and members"),
+    ],
+)
+def test_values_are_counted_before_they_are_made(body, words):
+    """Millions of small ones would hold everybody's answers while they are read."""
+    with pytest.raises(RbeeError) as caught:
+        parse_object(body, nesting=64)
+
+    assert caught.value.code == "INVALID_REQUEST" and words in caught.value.report.message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '[{a: 1}, "b\\\\", c]' * 1_500_000,
+        [7] * 1_000_000,
+        [[7] * 3] * 100_000,
+        ["a text, and: more"] * 100_000,
+        [{"role": "user", "content": "hello"}] * 40_000,
+    ],
+    ids=["a text of punctuation", "tokens", "lists of tokens", "texts", "messages"],
+)
+def test_what_people_ask_for_is_never_too_much(value):
+    """A book of JSON as a prompt, a prompt of a million tokens, 100,000 inputs at once."""
+    body = msgspec.json.encode({"input": value})
+
+    assert parse_object(body, nesting=64) == {"input": value}
+
+
 JSON = st.recursive(
     st.none() | st.integers(0, 9) | st.text(alphabet='[]{}"\\\\é:,', max_size=8),
     lambda inner: (

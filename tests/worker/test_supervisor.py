@@ -21,6 +21,7 @@ from rbee.wire import lifeline
 from tests.damaged_gguf import DAMAGES
 from tests.eventually import eventually
 from tests.plugin_model import NO_BINARY
+from tests.small_disk import small_disk
 from tests.worker_run import KEY, HiveEnd, WorkerRun, worker_run
 
 ENGINES = ("llama-cpp", "llama-server")
@@ -280,6 +281,18 @@ def test_an_engine_that_ends_before_the_hive_is_dialled_is_told(
         away.rename(listens)
         assert run.failed().problem.message
         assert run.exit() == 1
+
+
+def test_a_disk_that_fills_while_it_loads_is_told(model_file: Path, tmp_path: Path) -> None:
+    """The engine's word on its port would be lost, and the load would stand still for a minute."""
+    engine = tmp_path / "engine"
+    ballast = tmp_path / "small" / "ballast"
+    engine.write_text(f"#!/bin/sh\ncat /dev/zero > {ballast}\nexec sleep 60\n")
+    engine.chmod(0o755)
+    with small_disk(tmp_path / "small") as folder:
+        with worker_run(folder, model_file, engine="llama-server", engine_path=str(engine)) as run:
+            assert run.failed().problem.code == "DISK_FULL"
+            assert run.exit() != 0
 
 
 @pytest.mark.parametrize("engine", ENGINES)

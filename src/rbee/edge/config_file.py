@@ -9,12 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rbee.edge.home import Home
+from rbee.edge.private_file import read_small
 from rbee.errors import RbeeError
 from rbee.settings import Settings
 from rbee.wire.config import FILE, Config, read_config
 
 _NO_FLAGS: Mapping[str, str] = MappingProxyType({})
-_FILE_BYTES = 4 << 20
 
 
 def chosen_engine_file(home: Home) -> Path:
@@ -54,15 +54,12 @@ def _absolute(path: str, home: Home) -> str:
 
 def _text(path: Path, where: str) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_BYTES + 1)
+        content = read_small(path)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as exc:
         problem = f"it cannot be read: {exc.strerror}"
         raise RbeeError("CONFIG_INVALID", where=where, problem=problem) from exc
-    if len(content) > _FILE_BYTES:
-        raise RbeeError("CONFIG_INVALID", where=where, problem="it is larger than 4 MiB")
     try:
         # Some editors begin a file with a mark of its encoding.
         return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from rbee.edge.home import Home
-from rbee.edge.private_file import write_private
+from rbee.edge.private_file import read_small, write_private
 from rbee.policy.dial_breaker import CLEAR, Line
 
 _MOST = 64
@@ -58,7 +58,7 @@ class DialFile:
 
     def _read(self) -> dict[str, Line]:
         try:
-            found = json.loads(self._path.read_bytes())
+            found = json.loads(read_small(self._path))
             return {str(url): Line(int(one[0]), float(one[1])) for url, one in found.items()}
         except (OSError, ValueError, TypeError, AttributeError, LookupError):
             return {}

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from rbee.edge.disk import translated
-from rbee.edge.private_file import write_private
+from rbee.edge.private_file import read_small, write_private
 from rbee.errors import RbeeError
 from rbee.policy import keys
 from rbee.wire.keys import KeyAsk, KeyRecord
@@ -42,16 +42,15 @@ class KeyFile:
         self.records: dict[str, KeyRecord] = {}
 
     def load(self) -> None:
-        """Read what an earlier life kept. Raises CONFIG_INVALID for a file that cannot be read:
+        """Read what an earlier life kept. Raises KEYS_DAMAGED for a file that cannot be read:
         to take it for an empty one would open what it closes."""
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=list[KeyRecord])
+            found = msgspec.json.decode(read_small(self._path), type=list[KeyRecord])
         except (FileNotFoundError, NotADirectoryError):
             return
         except (OSError, *UNREADABLE) as exc:
             told = exc.strerror if isinstance(exc, OSError) else str(exc)
-            problem = f"the keys in it cannot be read ({told})"
-            raise RbeeError("CONFIG_INVALID", where=str(_SHOWN_PATH), problem=problem) from exc
+            raise RbeeError("KEYS_DAMAGED", problem=told) from exc
         self.records = {record.id: record for record in found}
 
     def create(self, ask: KeyAsk, now: float) -> NewKey:

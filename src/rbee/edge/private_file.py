@@ -1,10 +1,28 @@
-"""Small files of this user's, replaced whole or not at all."""
+"""Small files of this user's: read up to a bound, replaced whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
+
+MOST_BYTES = 4 << 20
+"""A configuration, the wishes or 10,000 keys are smaller by far."""
+
+
+def read_small(path: Path) -> bytes:
+    """The whole file. Raises OSError as the file system does, and at once for what is no file (a
+    pipe would wait for its writer) or larger than MOST_BYTES."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise OSError(errno.EFBIG, "it is larger than 4 MiB", str(path))
+    return content
 
 
 def read_private(path: Path, limit_bytes: int) -> bytes:

@@ -19,6 +19,7 @@ import msgspec
 from rbee.edge.devices import all_devices
 from rbee.edge.home import Home
 from rbee.edge.logs import Log
+from rbee.edge.private_file import read_small
 from rbee.errors import RbeeError
 from rbee.settings import Settings
 from rbee.version import VERSION
@@ -118,13 +119,13 @@ class EngineRoom:
         if chosen := self._settings().engine_path:
             return chosen
         try:
-            return (self._home.state / "engine_path").read_text(encoding="utf-8").strip()
+            return read_small(self._home.state / "engine_path").decode("utf-8").strip()
         except (OSError, UnicodeDecodeError):
             return ""
 
     def _kept(self) -> _Kept | None:
         try:
-            kept = msgspec.json.decode(self._cache.read_bytes(), type=_Kept)
+            kept = msgspec.json.decode(read_small(self._cache), type=_Kept)
         except (OSError, *UNREADABLE):
             return None
         # A problem is asked about anew: it may have been mended without a trace in the stamp.

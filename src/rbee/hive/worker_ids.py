@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rbee.edge.private_file import read_small
+
 
 class WorkerIds:
     """The counter, kept in a file. If that is lost, it starts behind the names in `seen`."""
@@ -27,7 +29,7 @@ class WorkerIds:
 
     def _read(self, seen: tuple[Path, ...]) -> int:
         try:
-            return int(self._file.read_text(encoding="ascii"))
+            return int(read_small(self._file))
         except (OSError, ValueError):
             names = [path.stem for folder in seen if folder.is_dir() for path in folder.iterdir()]
             return max((int(name[1:]) for name in names if name[1:].isdigit()), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from rbee.edge.cgroups import place_of
-from rbee.edge.disk import translated
+from rbee.edge.disk import need_room, translated
 from rbee.edge.worker_cgroup import WorkerCgroup
 from rbee.errors import RbeeError
 from rbee.hive.surroundings import Surroundings
@@ -15,8 +15,9 @@ from rbee.hive.worker_run import WorkerRun
 from rbee.policy.memory import limit_bytes
 from rbee.wire.control import ModelWish
 
-_FOLDER_BYTES = 64 << 10
-"""What a worker's folder holds before its log grows."""
+_FOLDER_BYTES = 1 << 20
+"""What a worker's folder holds once it is loaded. The port stands in the engine's log: with no room
+for that line a load stood at 99 % until its limit."""
 
 
 def start_run(
@@ -28,6 +29,11 @@ def start_run(
         folder = WorkerFolder.create(hive.workers, worker_id)
     except OSError as error:
         raise translated(error, "write to", hive.workers, _FOLDER_BYTES) from error
+    try:
+        need_room(folder.path, _FOLDER_BYTES, 0)
+    except RbeeError:
+        folder.retire(hive.kept_logs)
+        raise
     orders = spec(
         wish,
         plan,

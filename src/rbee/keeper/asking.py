@@ -1,22 +1,31 @@
-"""What `infer` and `chat` share: rbee is started, the model fetched, the answer streamed."""
+"""What `infer`, `chat` and `jobs attach` share: rbee is started, the model fetched, the answer read
+to its end, what breaks off kept."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbee.edge.home import Home
+from rbee.edge.private_file import write_private
 from rbee.errors import RbeeError
-from rbee.keeper.answer import Answering, Question, Summary
+from rbee.keeper.answer import Answering, Question, Reading, Summary
 from rbee.keeper.connection import Connection
 from rbee.keeper.fetching import described, fetch, full_name, is_path
 from rbee.keeper.render import Screen, put, safe
+from rbee.policy.retry import TRIES
 
 if TYPE_CHECKING:
     from rbee.settings import Settings
+
+_AGAIN_S = 0.5
+"""Before rbee, which answers again, is asked once more for what it just broke off."""
+_MOST_PARTIALS = 100
 
 
 class Asker:
@@ -100,10 +109,26 @@ class Asker:
         return self._answer(question)
 
     def _answer(self, question: Question) -> Summary:
+        def ask(reading: Reading, tick: Callable[[], None]) -> None:
+            Answering(
+                self.connection,
+                question,
+                reading,
+                on_tick=tick,
+                on_unkept=self._tell_unkept,
+                bring_back=self.bring_back,
+            ).run()
+
+        return self.read(question.model, ask)
+
+    def read(
+        self, model: str, ask: Callable[[Reading, Callable[[], None]], None], *, job: str = ""
+    ) -> Summary:
+        """Print the answer that `ask` reads; what comes of one that breaks off is kept."""
         shown = {"step": "", "words": ""}
 
         def news(facts: Mapping[str, Any]) -> None:
-            shown["step"], shown["words"] = news_words(question.model, facts)
+            shown["step"], shown["words"] = news_words(model, facts)
             self.screen.fact({"news": dict(facts)})
             tick()
 
@@ -116,15 +141,17 @@ class Asker:
             self.screen.clear()
             self._print(piece)
 
-        answering = Answering(self.connection, question, on_text=text, on_news=news, on_tick=tick)
+        reading = Reading(model, on_text=text, on_news=news)
+        reading.summary.job = job
         try:
-            return answering.run()
+            ask(reading, tick)
+            return reading.summed()
         except RbeeError as error:
-            self._keep(answering.text, error)
+            self.keep(reading, error)
             raise
         finally:
             self.screen.clear()
-            if answering.text and not answering.text.endswith("\n") and not self._json:
+            if reading.text and not reading.text.endswith("\n") and not self._json:
                 with suppress(OSError):
                     self._print("\n")
 
@@ -137,21 +164,44 @@ class Asker:
         )
         sys.stdout.buffer.flush()
 
-    def _keep(self, text: str, error: RbeeError) -> None:
+    def bring_back(self, error: RbeeError, tries: int) -> None:
+        """rbee is gone in mid-answer: start it again here; a distant one is dialled again. Raises
+        the error when that was tried often enough."""
+        if tries > TRIES:
+            raise error
+        self.screen.clear()
+        if tries == 1:
+            self.screen.mark("other", "rbee broke off in mid-answer; it is asked to go on")
+        else:
+            time.sleep(_AGAIN_S)
+        self.screen.fact({"news": {"phase": "reattaching", "try": tries}})
+        if self.connection.local:
+            from rbee.keeper.starting import ensure_up
+
+            status, _ = ensure_up(self.connection.home, self.screen, {})
+            self.connection.check_version(status)
+
+    def keep(self, reading: Reading, error: RbeeError) -> None:
         """An answer that broke off is kept, and the place told."""
-        if not text or error.code in ("DEADLINE_EXCEEDED", "CANCELLED"):
+        if not reading.text or error.code in ("DEADLINE_EXCEEDED", "CANCELLED"):
             return
-        folder = self.connection.home.root / "partials"
-        path = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.txt"
+        job = reading.summary.job
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        path = partial_path(self.connection.home, job or f"{stamp}-{os.getpid()}")
         with suppress(OSError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(path, reading.text.encode("utf-8", "replace"))
+            _prune(path.parent)
             self.screen.clear()
             if not self._json:
                 self._print("\n")
-            self.screen.mark("other", f"what came of the answer is kept in {path}")
+            again = f": rbee jobs show {job}" if job else ""
+            self.screen.mark("other", f"what came of the answer is kept in {path}{again}")
+            self.screen.fact({"partial": str(path)})
+
+    def _tell_unkept(self, error: RbeeError) -> None:
+        told = f"this answer will not survive an end of rbee: {error.report.message}"
+        self.screen.mark("other", told)
 
     def _reach(self, within_s: float | None) -> None:
         begun_at = time.monotonic()
@@ -182,6 +232,18 @@ class Asker:
         from rbee.edge.config_file import load_settings
 
         return load_settings(self.connection.home)
+
+
+def partial_path(home: Home, name: str) -> Path:
+    """Where the part of an answer that broke off is kept."""
+    return home.root / "partials" / f"{name}.txt"
+
+
+def _prune(folder: Path) -> None:
+    """Keep the newest only."""
+    found = sorted(folder.glob("*.txt"), key=lambda one: one.stat().st_mtime, reverse=True)
+    for path in found[_MOST_PARTIALS:]:
+        path.unlink(missing_ok=True)
 
 
 def news_words(model: str, facts: Mapping[str, Any]) -> tuple[str, str]:

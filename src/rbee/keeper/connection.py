@@ -83,10 +83,10 @@ class Connection:
         """Raises CONNECTION_LOST if the answer is not there in time: that rbee hangs. `again`: a
         distant one is dialled until it answers."""
         reply = self.open("GET", path, None, within_s=within_s, again=again, on_tick=on_tick)
-        return self._read(reply)
+        return self.value_of(reply)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._read(self.open("POST", path, body))
+        return self.value_of(self.open("POST", path, body))
 
     def begin(self, path: str, body: Mapping[str, Any]) -> None:
         """Post what goes on behind the head of its answer. Raises as `get` does."""
@@ -183,7 +183,8 @@ class Connection:
         timing = load_settings(self.home).timing
         return Dialing(self.shown, DialFile(self.home), timing, on_pause=screen.live)
 
-    def _read(self, reply: Reply) -> Any:
+    def value_of(self, reply: Reply) -> Any:
+        """The JSON of an answer. Raises CONNECTION_LOST."""
         try:
             return json.loads(reply.body())
         except (Broken, ValueError) as exc:

@@ -8,6 +8,7 @@ COMMANDS = {
     "serve": "serving",
     "stop": "serving",
     "ps": "machine",
+    "jobs": "jobs",
     "models": "models",
     "workers": "workers",
     "engine": "engine",
@@ -29,6 +30,7 @@ rbee runs large language models on this machine and keeps them running.
 Ask
   infer     answer one prompt; starts rbee and fetches the model if needed
   chat      talk with a model
+  jobs      answers that outlive their connection: list, show, attach, cancel
 
 Run
   up        start rbee                       down      stop it and all it started

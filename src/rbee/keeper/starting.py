@@ -18,6 +18,7 @@ from rbee.errors import RbeeError, Report, Retry
 from rbee.keeper.connection import Connection, mismatch
 from rbee.keeper.render import Screen, safe
 from rbee.policy.access import may_bind
+from rbee.settings import Settings
 from rbee.version import VERSION
 
 START_WITHIN_S = 30.0
@@ -46,11 +47,11 @@ def ensure_up(
 ) -> tuple[dict[str, Any], subprocess.Popen[bytes] | None]:
     """rbee's status once it is ready, and its process if this call started it.
 
-    Raises CONFIG_INVALID, BIND_REFUSED, PORT_TAKEN, START_FAILED, VERSION_MISMATCH.
+    Raises CONFIG_INVALID, BIND_REFUSED, KEYS_DAMAGED, PORT_TAKEN, START_FAILED, VERSION_MISMATCH.
     """
     settings = load_settings(home, flags)
-    if not may_bind(settings.host, keys=0) and not may_bind(settings.host, keys=_keys(home)):
-        raise RbeeError("BIND_REFUSED", host=settings.host)
+    if not may_bind(settings.host, keys=0):
+        check_access(home, settings)
     prepare(home)
     with lock(home, screen):
         status = settled(home)
@@ -66,12 +67,14 @@ def ensure_up(
         return _until_ready(home, process, screen), process
 
 
-def _keys(home: Home) -> int:
+def check_access(home: Home, settings: Settings) -> None:
+    """Raises BIND_REFUSED, KEYS_DAMAGED: why rbee would not listen where it is told to."""
     from rbee.edge.key_file import KeyFile
 
     found = KeyFile(home.keys_file)
     found.load()
-    return len(found.records)
+    if not may_bind(settings.host, keys=len(found.records)):
+        raise RbeeError("BIND_REFUSED", host=settings.host)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ ASSUMED_SERVICE_S = 5.0
 short a second refusal."""
 _WEIGHT = 0.1
 """Of the newest measurement in a running mean."""
+_LONE_ANSWERS_WORTH = 4
+"""Measured ends of a full line that all lone answers together are worth."""
 _SPREAD = 1.3
 """Standard deviations that hold nine cases of ten."""
 _BROKEN, _KEPT = 1.5, 0.98
@@ -186,9 +188,9 @@ class Pace:
 
     @property
     def measured(self) -> int:
-        """How many ends stand behind `turn_s`; a running mean forgets the oldest ones. 0: none was
-        measured while somebody waited."""
-        return min(self._full.count, int(2 / _WEIGHT - 1))
+        """How many ends stand behind `turn_s`; a running mean forgets the oldest ones. Lone answers
+        tell little of a full line, however many there were."""
+        return min(self._full.count, int(2 / _WEIGHT - 1)) or _LONE_ANSWERS_WORTH
 
 
 class _Mean:

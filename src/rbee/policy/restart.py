@@ -38,6 +38,10 @@ NOBODYS_CRASH = frozenset({"WORKER_KILLED", "PORT_TAKEN", "DEVICE_FAULTY"})
 """Codes that say nothing against the worker."""
 
 
+_DISK = frozenset({"DISK_FULL", "DISK_READ_ONLY"})
+"""Told to whoever waits, and not held against the worker either: a person makes room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is held against a worker: when it crashed (monotonic seconds), and its next pause."""
@@ -82,7 +86,7 @@ def judge(
     """
     if code in LASTING or (code in _MEMORY and not was_ready):
         return Remember()
-    if code in NOBODYS_CRASH:
+    if code in NOBODYS_CRASH or code in _DISK:
         if was_ready:
             return Again(0.0, record)
         return Again(_pause(record.step, first_s, cap_s), replace(record, step=record.step + 1))

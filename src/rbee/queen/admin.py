@@ -1,7 +1,7 @@
 """Acts of administration: serve, stop, logs, events, shutdown; of the store: `store_admin`.
 
-Open on the admin socket only (0600: this user). Long acts answer with JSON lines: progress, then
-`done` or `error`.
+Open on the admin socket (0600: this user), and to keys with the role admin. Long acts answer with
+JSON lines: progress, then `done` or `error`.
 """
 
 from __future__ import annotations

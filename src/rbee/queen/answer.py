@@ -50,8 +50,7 @@ class Answer:
         """Whether the client asked for a stream; set once the request is parsed."""
         self.typed_events = typed_events
         self.delivered = False
-        self.worker: WorkerView | None = None
-        """The worker of the present attempt."""
+        self._worker: WorkerView | None = None
         self.attempts: list[Mapping[str, Any]] = []
         self.place: Place | None = None
         """What the request takes of its key's limits, left when the visit ends. Who goes on with
@@ -66,11 +65,32 @@ class Answer:
 
     @property
     def closed(self) -> bool:
+        """Nobody wants it any more: what is written is dropped."""
         return self.exchange.closed
+
+    @property
+    def worker(self) -> WorkerView | None:
+        """The worker of the present attempt."""
+        return self._worker
+
+    @worker.setter
+    def worker(self, worker: WorkerView | None) -> None:
+        self._worker = worker
+        self.taken()
+
+    def taken(self) -> None:
+        """A worker has the request."""
 
     @property
     def finished(self) -> bool:
         return self._done
+
+    def name_job(self, job_id: str) -> None:
+        """This is the answer of a job that has an id already."""
+        self._headers = [
+            (name, job_id if value == self.job_id else value) for name, value in self._headers
+        ]
+        self.job_id = job_id
 
     def extra_header(self, name: str, value: str) -> None:
         """Add a header; without effect once the status line is out."""

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rbee.edge.home import Home
 from rbee.edge.http_client import HttpClient
@@ -38,9 +38,15 @@ from rbee.settings import Settings
 from rbee.wire import control
 from rbee.wire.problem import from_problem, to_problem
 
+if TYPE_CHECKING:
+    from rbee.queen.jobs import Jobs
+
 
 class Core:
     """The queen's memory and its reactions."""
+
+    jobs: Jobs
+    """Set by their owner as soon as there is one."""
 
     def __init__(
         self, settings: Settings, wishes: Wishes, events: Events, log: Callable[..., None]
@@ -169,6 +175,15 @@ class Core:
         self._log("mistake", job=job, error=exc)
 
     # --- wishes ------------------------------------------------------------------------------
+
+    def recall(self) -> None:
+        """What earlier lives were told to serve, as far as it can be read."""
+        damage = self.wishes.load()
+        if damage is not None:
+            done = "rbee runs without it; the file is kept as wishes.json.damaged"
+            self._happened(damage.code, damage.report.message, done, "open")
+        for wish in self.wishes.lasting():
+            self.models.recall(wish)
 
     def serve(self, wish: control.ModelWish) -> None:
         """A wish of an administrator, lasting unless it may unload; clears remembered failures, and

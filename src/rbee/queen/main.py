@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,8 @@ from rbee.policy.access import may_bind
 from rbee.queen.core import Core
 from rbee.queen.events import Events
 from rbee.queen.hive_process import HiveProcess
+from rbee.queen.job_routes import go_on
+from rbee.queen.jobs import Jobs
 from rbee.queen.reload import Reload
 from rbee.queen.route_table import ROUTES
 from rbee.queen.routes import Router
@@ -50,6 +53,7 @@ class Queen:
         self._events = Events(home.state / "events.jsonl")
         self._core = Core(settings, wishes, self._events, self._note)
         self._core.on_shut_down = self.shut_down
+        self._jobs = Jobs(self._core, home.state / "jobs.sqlite", partial(go_on, self._core))
         self._router = Router(self._core, ROUTES)
         self._server = HttpServer(
             self._router.handle, settings.bounds, settings.timing, on_error=self._http_fault
@@ -71,6 +75,7 @@ class Queen:
         self._core.url = f"http://{_in_url(settings.host)}:{port}"
         self._recall()
         self._core.attached.load(home.state / "attached.json")
+        await self._jobs.open()
         await self._core.link.listen(home.control_socket)
         keeping = asyncio.create_task(self._hive.keep(self._core.met))
         tending = asyncio.create_task(tend(self._core))
@@ -120,6 +125,7 @@ class Queen:
         await self._server.close(self._settings.timing.end_streams_s)
 
     async def _close(self) -> None:
+        await self._jobs.close()
         self._core.link.close()
         await self._core.attached.close()
         await self._core.client.close()
@@ -140,9 +146,7 @@ class Queen:
     def _recall(self) -> None:
         """Wishes of earlier lives, and of the TOML."""
         self._events.load()
-        self._core.wishes.load()
-        for wish in self._core.wishes.lasting():
-            self._core.models.recall(wish)
+        self._core.recall()
         for served in self._core.models.all(()):
             if served.how.keep_alive_s == KEEP_ALWAYS:
                 self._core.wishes.put(served.wish("chat"), lasting=False)

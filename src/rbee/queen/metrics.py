@@ -65,7 +65,11 @@ class _Collector:
         waiting = GaugeMetricFamily("rbee_requests_waiting", "Requests in line", labels=["model"])
         for model, count in core.lanes.waiting().items():
             waiting.add_metric([model], count)
-        yield from (requests, seconds, tokens, faults, refused, splices, lost, running, waiting)
+        jobs = GaugeMetricFamily("rbee_jobs", "Jobs that are kept, by status", labels=["status"])
+        for status, count in core.jobs.counts().items():
+            jobs.add_metric([status], count)
+        yield from (requests, seconds, tokens, faults, refused, splices, lost)
+        yield from (running, waiting, jobs)
 
     def _workers(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rbee.version import VERSION
+from rbee.wire.jobs import CHAT, ENDPOINTS
+
+_FOLLOW = "/v1/jobs/{id}/stream"
+_LAST_EVENT = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}}
 
 _SUMMARIES = {
     "/": "A word that rbee is running",
@@ -20,6 +24,9 @@ _SUMMARIES = {
     "/v1/responses": "Responses (OpenAI), routed by model",
     "/v1/messages": "Messages (Anthropic), routed by model",
     "/v1/messages/count_tokens": "Tokens of a message (Anthropic)",
+    "/v1/jobs": "Answers that outlive their connection: all of them, or a new one",
+    "/v1/jobs/": "One job and its answer as far as it has come; DELETE ends it",
+    _FOLLOW: "The answer of a job as events with ids, from its start or after Last-Event-ID",
     "/v1/rerank": "Rerank documents",
     "/infill": "Fill in the middle (llama.cpp)",
     "/completion": "Completion (llama.cpp)",
@@ -70,6 +77,17 @@ _BODY = {
     "additionalProperties": True,
 }
 
+_JOB = {
+    "type": "object",
+    "required": ["request"],
+    "properties": {
+        "endpoint": {"enum": list(ENDPOINTS), "default": CHAT},
+        "request": {"$ref": "#/components/schemas/Request"},
+        "on_disconnect": {"enum": ["continue", "cancel"], "default": "continue"},
+    },
+    "additionalProperties": False,
+}
+
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1 of all routes that are open on the network address."""
@@ -85,11 +103,15 @@ def document() -> dict[str, Any]:
             paths[shown]["parameters"] = [
                 {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
             ]
+    paths[_FOLLOW] = {
+        "get": {**_operation(_FOLLOW, "GET"), "parameters": [_LAST_EVENT]},
+        "parameters": paths["/v1/jobs/{id}"]["parameters"],
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "rbee", "version": VERSION, "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": {"Error": _ERROR, "Request": _BODY}},
+        "components": {"schemas": {"Error": _ERROR, "Request": _BODY, "Job": _JOB}},
     }
 
 
@@ -103,6 +125,7 @@ def _operation(path: str, method: str) -> dict[str, Any]:
         },
     }
     if method == "POST":
-        content = {"application/json": {"schema": {"$ref": "#/components/schemas/Request"}}}
+        shape = "Job" if path == "/v1/jobs" else "Request"
+        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation

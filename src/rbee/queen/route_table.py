@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from rbee.queen import admin, attached_admin, inference, keys, listing, store_admin
+from rbee.queen import (
+    admin,
+    attached_admin,
+    inference,
+    job_routes,
+    keys,
+    listing,
+    store_admin,
+)
 from rbee.queen.answer import Dialect
+from rbee.queen.job_routes import once
 from rbee.queen.routes import Handler, Route
 
 
@@ -31,12 +40,14 @@ ROUTES: dict[str, Route] = {
     "/openapi.json": _public(listing.openapi),
     "/v1/models": _get(listing.models),
     "/v1/models/": _get(listing.model),
-    "/v1/chat/completions": _post(inference.chat),
-    "/v1/completions": _post(inference.chat),
+    "/v1/chat/completions": _post(once(inference.chat, journalled=True)),
+    "/v1/completions": _post(once(inference.chat, journalled=True)),
     "/v1/embeddings": _post(inference.embeddings),
-    "/v1/responses": _post(inference.passed, Dialect.RESPONSES),
-    "/v1/messages": _post(inference.passed, Dialect.ANTHROPIC),
+    "/v1/responses": _post(once(inference.passed), Dialect.RESPONSES),
+    "/v1/messages": _post(once(inference.passed), Dialect.ANTHROPIC),
     "/v1/messages/count_tokens": _post(inference.plain, Dialect.ANTHROPIC),
+    "/v1/jobs": Route({"GET": job_routes.every, "POST": job_routes.create}),
+    "/v1/jobs/": Route({"GET": job_routes.one, "DELETE": job_routes.cancel}),
     "/v1/rerank": _post(inference.plain),
     "/infill": _post(inference.passed, Dialect.NATIVE),
     "/completion": _post(inference.passed, Dialect.NATIVE),

@@ -25,8 +25,7 @@ Handler = Callable[["Visit"], Awaitable[None]]
 
 _CORS_HEADERS = (
     "authorization, content-type, x-api-key, x-request-timeout, x-rbee-events, x-rbee-quiet, "
-    "x-rbee-exact, x-rbee-priority, "
-    "x-rbee-priority, "
+    "x-rbee-exact, x-rbee-priority, idempotency-key, last-event-id, "
     "anthropic-version, anthropic-beta, openai-organization, openai-project, "
     "x-stainless-arch, x-stainless-lang, x-stainless-os, x-stainless-package-version, "
     "x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
@@ -220,11 +219,11 @@ class Router:
 
     @staticmethod
     def _preflight(exchange: Exchange, origin: str) -> None:
-        headers = [("allow", "GET, HEAD, POST, OPTIONS")]
+        headers = [("allow", "GET, HEAD, POST, DELETE, OPTIONS")]
         if origin:
             headers += [
                 ("access-control-allow-origin", origin),
-                ("access-control-allow-methods", "GET, POST, OPTIONS"),
+                ("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"),
                 ("access-control-allow-headers", _CORS_HEADERS),
                 ("access-control-max-age", "600"),
                 ("vary", "origin"),

@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from rbee.edge.disk import free_bytes
 from rbee.errors import RbeeError
 from rbee.policy import crashes
 from rbee.version import VERSION
@@ -41,6 +42,8 @@ _CONNECT_S = 2.0
 
 _FLUSH_S = 0.5
 _FRACTION_STEP = 0.01
+_LOG_BYTES = 1 << 20
+"""More than a load writes."""
 
 
 def run(spec_path: Path) -> int:
@@ -144,10 +147,25 @@ class Supervisor:
             if new_lines or fraction >= self._fraction + _FRACTION_STEP:
                 self._fraction = max(fraction, self._fraction)
                 self._lifeline.say(lifeline.Loading(self._fraction))
+            if not self._log.port and not new_lines and self._log_has_no_room():
+                return
             if self._log.port and await engine_http.is_healthy(self._log.port):
                 await self._test_itself()
                 return
             await asyncio.sleep(LOOK_S)
+
+    def _log_has_no_room(self) -> bool:
+        """The engine's log takes no more, so that its port will never be known: it is ended."""
+        folder = Path(self._spec.log).parent
+        try:
+            free = free_bytes(folder)
+        except OSError:
+            return False
+        if free or self._engine is None:
+            return False
+        self._blame = RbeeError("DISK_FULL", needed_bytes=_LOG_BYTES, free_bytes=free)
+        self._engine.end()
+        return True
 
     async def _test_itself(self) -> None:
         """Serve only what computes; the hive judges the answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import resource
 import subprocess
 import sys
@@ -30,9 +31,10 @@ def group_of(pid: int) -> Path | None:
     return None
 
 
-def groups_here() -> list[Path]:
-    """All control groups that any rbee has made."""
-    return [path for path in Path("/sys/fs/cgroup").rglob("rbee-*") if path.is_dir()]
+def groups_of(home: Path) -> list[Path]:
+    """All control groups that the rbee of this home has made; they are named after it."""
+    mark = hashlib.sha256(str(home / "run" / "workers").encode()).hexdigest()[:12]
+    return [path for path in Path("/sys/fs/cgroup").rglob(f"rbee-{mark}-*") if path.is_dir()]
 
 
 def exhaust(group: Path, victim: int) -> subprocess.Popen[bytes]:

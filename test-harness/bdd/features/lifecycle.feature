@@ -78,6 +78,25 @@ Feature: Up, down, and up again
     And nothing of rbee is left
 
   @own
+  Scenario: What rbee keeps of wishes is damaged while it is down
+    Given rbee serves the model tiny
+    When I run rbee down
+    And the disk keeps only half of state/wishes.json
+    And I run rbee up --detach
+    Then it exits with 0
+    And the event log names WISHES_DAMAGED
+    And what is left of it stands in state/wishes.json.damaged
+
+  @own
+  Scenario: The keys are damaged while it is down
+    When I run rbee keys create
+    And the disk keeps only half of state/keys.json
+    And I run rbee up --detach
+    Then it exits with 2
+    And it says KEYS_DAMAGED
+    And nothing of rbee is left
+
+  @own
   Scenario: Commands without a running rbee
     When I run rbee ps
     Then it exits with 255

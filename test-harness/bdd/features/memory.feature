@@ -35,7 +35,7 @@ Feature: Memory is shared out, and runs out for one worker at a time
 
   @own
   Scenario: Three models in a memory for two
-    Given the setting RBEE_MEMORY is 1200MiB
+    Given the setting RBEE_MEMORY is 1000MiB
     And the models one, two, three are stored, which differ
     When I ask one, two, three in turn, 3 times
     Then every answer was 200
@@ -43,7 +43,7 @@ Feature: Memory is shared out, and runs out for one worker at a time
 
   @own @serial
   Scenario: Three models in a memory for two, asked at the same time
-    Given the setting RBEE_MEMORY is 1200MiB
+    Given the setting RBEE_MEMORY is 1000MiB
     And the models one, two, three are stored, which differ
     When clients ask one, two, three at the same time, 8 times each
     Then every answer was 200
@@ -51,7 +51,7 @@ Feature: Memory is shared out, and runs out for one worker at a time
 
   @own
   Scenario: A model that serves is not unloaded for another
-    Given the setting RBEE_MEMORY is 700MiB
+    Given the setting RBEE_MEMORY is 600MiB
     And the models one, two are stored, which differ
     And a stream of one is running
     When I ask for two beside it
@@ -60,7 +60,7 @@ Feature: Memory is shared out, and runs out for one worker at a time
 
   @own
   Scenario: What is to stay loaded is not unloaded, and what does not fit is told in numbers
-    Given the setting RBEE_MEMORY is 700MiB
+    Given the setting RBEE_MEMORY is 600MiB
     And the models tiny, two are stored, which differ
     When I run rbee serve tiny
     Then it exits with 0

@@ -27,7 +27,7 @@ SIGNALS = {
 
 @when(parsers.parse("I run rbee {words}"))
 def run(world, words):
-    names = ("file", "port", "address", "key_file")
+    names = ("file", "port", "address", "key_file", "job")
     told = words.format(**{name: world.seen.get(name, "") for name in names})
     world.keeper(*shlex.split(told))
 
@@ -215,3 +215,11 @@ def cycles(world, times):
             outcome = world.keeper(*words.split())
             assert outcome.code == 0, str(outcome)
         assert not world.home.left(), world.home.left()
+
+
+@when(parsers.parse("the disk keeps only half of {name}"))
+def cut_in_half(world, name):
+    file = world.home.path / name
+    whole = file.read_bytes()
+    world.seen["left"] = whole[: len(whole) // 2]
+    file.write_bytes(world.seen["left"])

@@ -208,7 +208,8 @@ def footprint(world):
     """What a hive holds: descriptors, processes, listening ports, files, memory in MiB."""
     hive = psutil.Process(pid_of(world, "hive"))
     family = [hive, *hive.children(recursive=True)]
-    ports = [one for one in hive.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    lines = [line for one in family for line in one.net_connections("tcp")]
+    ports = [one for one in lines if one.status == psutil.CONN_LISTEN]
     run = world.home.path / "run"
     return {
         "descriptors": hive.num_fds(),
@@ -216,7 +217,7 @@ def footprint(world):
         "zombies": sum(one.status() == psutil.STATUS_ZOMBIE for one in family),
         "ports": len(ports),
         "files": sum(len(names) for _, _, names in os.walk(run)),
-        "groups": len([one for one in memory.groups_here() if str(one)]),
+        "groups": len(memory.groups_of(world.home.path)),
         "threads": hive.num_threads(),
         "memory_mib": hive.memory_info().rss >> 20,
     }

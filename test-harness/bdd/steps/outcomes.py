@@ -22,7 +22,7 @@ def printed_answer(world):
 
 @then(parsers.parse("it says {text}"))
 def says(world, text):
-    told = text.format(port=world.seen.get("port", ""), pid=world.seen.get("pid", ""))
+    told = text.format(**{name: world.seen.get(name, "") for name in ("port", "pid", "job")})
     assert told in world.outcome.out + world.outcome.err, str(world.outcome)
 
 
@@ -73,3 +73,8 @@ def ps_contract(world):
 @then("the model tiny is served again without a word of mine")
 def wishes_return(world):
     assert world.ready_worker()["model"] == "tiny"
+
+
+@then(parsers.parse("what is left of it stands in {name}"))
+def kept_aside(world, name):
+    assert (world.home.path / name).read_bytes() == world.seen["left"]

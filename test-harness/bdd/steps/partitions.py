@@ -100,6 +100,15 @@ def fault_in_answer(world, cable, far, deed):
     ended(world, process, "infer")
 
 
+@when(parsers.parse("the network {deed} in an answer to the other side, and comes back"))
+def fault_and_mend_in_answer(world, cable, far, deed):
+    process = answering(cable, far)
+    fault(cable, deed)
+    eventually(lambda: known(far) >= 1, within_s=30)
+    cable.mend()
+    ended(world, process, "infer")
+
+
 @when(parsers.parse("the link is down for {seconds:g} s in the middle of an answer"))
 def flap_in_answer(world, cable, far, seconds):
     process = answering(cable, far)

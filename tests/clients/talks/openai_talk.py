@@ -144,6 +144,17 @@ def full(url: str) -> None:
     tell(text=found.choices[0].message.content, sent=sent)
 
 
+def impatient(url: str) -> None:
+    """An answer that takes longer than the SDK waits: it hangs up and asks again."""
+    patience_s = 1.5
+    found = (
+        client(url, retries=9)
+        .with_options(timeout=patience_s)
+        .chat.completions.create(model=MODEL, messages=STORY, max_tokens=150, seed=1)
+    )
+    tell(text=found.choices[0].message.content, request_id=found._request_id, sent=sent)
+
+
 def hang_up(url: str) -> None:
     answer = client(url).chat.completions.create(
         model=MODEL, messages=STORY, max_tokens=400, stream=True

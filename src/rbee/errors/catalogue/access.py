@@ -65,6 +65,17 @@ ROWS = (
         facts=("key",),
     ),
     Row(
+        code="KEYS_DAMAGED",
+        status=500,
+        exit=2,
+        retry=Retry.NEVER,
+        says="The keys in state/keys.json cannot be read: {problem}.",
+        do="Put a copy of the file back; or move it away and make new keys: rbee keys create   "
+        "(rbee config show names the folder)",
+        means="Nothing was started: without its keys rbee would be open to whoever reaches it.",
+        facts=("problem",),
+    ),
+    Row(
         code="RATE_LIMITED",
         status=429,
         exit=1,

@@ -11,7 +11,8 @@ ROWS = (
         exit=1,
         retry=Retry.NEVER,
         says="There is no model {model} here. Nearest: {nearest:list}.",
-        do="rbee models list   or   rbee models pull {model}",
+        do="rbee models list   shows what is here; one from elsewhere: rbee models pull SOURCE   "
+        "(hf:ORG/REPO:Q4_K_M, ollama:NAME:TAG, https://HOST/FILE, or smollm2:135m)",
         means="Nothing was loaded; an inference request never downloads a model.",
         facts=("model", "nearest"),
     ),

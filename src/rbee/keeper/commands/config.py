@@ -12,6 +12,7 @@ from rbee.edge.config_file import load_config
 from rbee.edge.home import Home, default_home
 from rbee.keeper.parsing import Parser, verbs
 from rbee.keeper.render import Screen, put, table
+from rbee.keeper.starting import check_access
 from rbee.settings import KEEP_ALWAYS, ModelSettings
 from rbee.wire.config import VARIABLES, Config
 from rbee.wire.units import write_size, write_time
@@ -100,6 +101,7 @@ def _check(arguments: Sequence[str]) -> int:
     asked = parser.parse(arguments)
     home = Home(default_home())
     config = load_config(home)
+    check_access(home, config.settings)
     screen = Screen.on(sys.stderr, json=asked.json)
     if asked.json:
         put({"ok": True, "set": dict(config.origins), "unknown": list(config.unknown_variables)})

@@ -37,8 +37,10 @@ def run(command: str, arguments: Sequence[str]) -> int:
     summary = asker.ask(question)
     if asked.json:
         put({"done": _facts(summary, question.model)})
-    elif screen.terminal:
+        return 0
+    if screen.terminal:
         _tell(summary, asker, screen)
+    _tell_repairs(summary, screen)
     return 0
 
 
@@ -102,3 +104,18 @@ def _tell(summary: Summary, asker: Asker, screen: Screen) -> None:
     if asker.started:
         key = "with a key: rbee keys create" if asker.key_needed else "no key is needed here"
         screen.line(f"  Any OpenAI client: {asker.url}/v1 ({key})")
+
+
+def _tell_repairs(summary: Summary, screen: Screen) -> None:
+    """Where the answer was taken up after a fault. One that may have another wording for it is told
+    on every screen; one that has not, only to a person."""
+    repairs = summary.facts.get("splices") or ()
+    for one in repairs:
+        at, pause = one["at_token"], duration(one["gap_ms"] / 1000)
+        if not one["exact"]:
+            differs = "the wording after that may differ from an undisturbed run"
+            screen.mark("other", f"continued at token {at}; {differs}")
+        elif screen.terminal:
+            screen.line(f"  taken up at token {at}, the same text, {pause} pause")
+    if repairs and screen.terminal:
+        screen.line(f"  {screen.marks.then} rbee events --job {summary.job}")
