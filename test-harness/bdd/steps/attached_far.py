@@ -124,12 +124,17 @@ def flap_there(world, cable, seconds):
 
 @when(
     parsers.parse(
-        "the network loses {percent:d} of a hundred packets in the middle of an answer from there"
+        "the network loses {percent:d} of a hundred packets in the middle of an answer, "
+        "for {seconds:g} s at most"
     )
 )
-def loss_there(world, cable, percent):
-    in_the_middle(from_there(world))
+def loss_there(world, cable, percent, seconds):
+    """The kernel doubles its patience with each loss: without an end it may take a minute."""
+    answer = from_there(world)
+    in_the_middle(answer)
     cable.lose_share(percent)
+    answer.ended.wait(seconds)
+    cable.mend()
 
 
 @when("the network drops everything while the server there reads a prompt")
@@ -144,6 +149,11 @@ def whole(world):
     assert not answer.error, answer.error
     assert answer.text == "".join(f"{number} " for number in range(TOKENS)), answer
     return answer.rbee
+
+
+@then("the answer is whole")
+def is_whole(world):
+    whole(world)
 
 
 @then("the answer is whole, and the server beside rbee went on")
