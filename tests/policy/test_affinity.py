@@ -109,3 +109,13 @@ def test_a_long_chat_keeps_its_head_and_its_last_turns():
 
     assert len(long.prefixes) == 32
     assert long.prefixes[0].tokens < long.prefixes[-1].tokens == long.tokens
+
+
+def test_a_prompt_of_tokens_is_read_in_blocks():
+    """What two share is found again, and a million of them are not looked at one by one."""
+    tokens = list(range(100_000, 101_000))
+    first, second = conversation_of({"prompt": tokens}), conversation_of({"prompt": [*tokens, 7]})
+
+    assert len(first.prefixes) == 4
+    assert first.prefixes[:3] == second.prefixes[:3] and first.mark != second.mark
+    assert len(conversation_of({"prompt": [7] * 1_000_000}).prefixes) < 100

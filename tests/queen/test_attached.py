@@ -247,3 +247,18 @@ def test_detached_is_gone(tmp_path):
         assert (await here.chat(model="hermes")).status_code == 404
 
     with_server(tmp_path, body)
+
+
+def test_a_damaged_file_is_told_and_kept(tmp_path):
+    """Servers that were attached are not forgotten in silence, nor the file written over."""
+
+    async def run():
+        async with stage(tmp_path) as here:
+            (tmp_path / "attached.json").write_bytes(b"[{")
+            here.core.attached.load(tmp_path / "attached.json")
+            (told,) = here.core.events.recent(code="WISHES_DAMAGED")
+
+            assert "state/attached.json" in told.what and told.outcome == "open"
+            assert (tmp_path / "attached.json.damaged").read_bytes() == b"[{"
+
+    asyncio.run(run())

@@ -9,7 +9,7 @@ engine may have dropped it meanwhile: then the turn is read anew, as anywhere el
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ _FIRST, _LAST = 2, 30
 """Beginnings kept of one request: the system's part, and what the next turns may go on from."""
 _BLOCK_CHARACTERS = 1024
 """A prompt that is one text has no messages: its beginnings are told apart by blocks."""
+_BLOCK_TOKENS = 256
+"""The same for one that is a list of tokens."""
 WORTH_TOKENS = 64
 """Read in less than a second on one thread of a CPU: not worth choosing a worker for."""
 _REMEMBERED = 4
@@ -84,11 +86,16 @@ def _parts(body: Mapping[str, Any]) -> Iterable[Any]:
     for name in ("messages", "input", "prompt"):
         value = body.get(name)
         if isinstance(value, list):
-            return value
+            # One token is no part: a million of them would be looked at one by one.
+            tokens = bool(value) and isinstance(value[0], int)
+            return _blocks(value, _BLOCK_TOKENS) if tokens else value
         if isinstance(value, str):
-            blocks = range(0, len(value), _BLOCK_CHARACTERS)
-            return [value[at : at + _BLOCK_CHARACTERS] for at in blocks]
+            return _blocks(value, _BLOCK_CHARACTERS)
     return ()
+
+
+def _blocks(value: Sequence[Any], length: int) -> list[Any]:
+    return [value[at : at + length] for at in range(0, len(value), length)]
 
 
 class Warmth:

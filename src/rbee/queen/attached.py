@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import structs
 
+from rbee.edge.kept_wishes import read_wishes
 from rbee.edge.private_file import write_private
 from rbee.errors import RbeeError
 from rbee.policy import attached_life
@@ -36,7 +37,6 @@ from rbee.wire.control import (
     WorkerView,
 )
 from rbee.wire.problem import to_problem
-from rbee.wire.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from rbee.queen.core import Core
@@ -59,10 +59,9 @@ class AttachedWorkers:
     def load(self, path: Path) -> None:
         """Recall the wishes of earlier lives; a file that cannot be read counts as none."""
         self._path = path
-        try:
-            found = msgspec.json.decode(path.read_bytes(), type=list[Attachment])
-        except (OSError, *UNREADABLE):
-            return
+        found, damage = read_wishes(path, list[Attachment])
+        if damage is not None:
+            self._core.tell_of_damage(damage)
         for one in found:
             self._begin(one)
 

@@ -180,10 +180,14 @@ class Core:
         """What earlier lives were told to serve, as far as it can be read."""
         damage = self.wishes.load()
         if damage is not None:
-            done = "rbee runs without it; the file is kept as wishes.json.damaged"
-            self._happened(damage.code, damage.report.message, done, "open")
+            self.tell_of_damage(damage)
         for wish in self.wishes.lasting():
             self.models.recall(wish)
+
+    def tell_of_damage(self, damage: RbeeError) -> None:
+        """A file of wishes could not be read; a person has to say them again."""
+        done = f"rbee runs without it; it is kept as {damage.facts['file']}.damaged"
+        self._happened(damage.code, damage.report.message, done, "open")
 
     def serve(self, wish: control.ModelWish) -> None:
         """A wish of an administrator, lasting unless it may unload; clears remembered failures, and

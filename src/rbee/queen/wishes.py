@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from rbee.edge.disk import translated
-from rbee.edge.private_file import read_small, write_private
+from rbee.edge.kept_wishes import read_wishes
+from rbee.edge.private_file import write_private
 from rbee.errors import RbeeError
 from rbee.queen.roster import LaneKey
 from rbee.settings import KEEP_ALWAYS
 from rbee.wire.control import ModelWish
-from rbee.wire.unreadable import UNREADABLE
 
 
 class Wishes:
@@ -28,19 +27,10 @@ class Wishes:
         """Wished, but not now: `rbee stop --all` frees the machine for something else."""
 
     def load(self) -> RbeeError | None:
-        """Read what an earlier life wished. A file that cannot be read is put aside before the next
-        wish would replace it, and counts as no wish: that is what is returned, to be told."""
-        try:
-            found = msgspec.json.decode(read_small(self._path), type=list[ModelWish])
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, *UNREADABLE) as exc:
-            with suppress(OSError):
-                self._path.replace(self._path.with_name(f"{self._path.name}.damaged"))
-            told = exc.strerror if isinstance(exc, OSError) else str(exc)
-            return RbeeError("WISHES_DAMAGED", problem=told)
+        """Read what an earlier life wished; gives what is to be told of it if it cannot be read."""
+        found, damage = read_wishes(self._path, list[ModelWish])
         self._lasting = {(wish.name, wish.mode): wish for wish in found}
-        return None
+        return damage
 
     def put(self, wish: ModelWish, *, lasting: bool) -> bool:
         """Wish it; False if exactly this was wished already. Raises DISK_… if a lasting wish cannot

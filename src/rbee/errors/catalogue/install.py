@@ -110,11 +110,12 @@ ROWS = (
         status=500,
         exit=1,
         retry=Retry.NEVER,
-        says="What rbee was told to serve could not be read in state/wishes.json: {problem}.",
-        do="Say it again: rbee serve MODEL   If it happens often, look at this disk: rbee doctor",
+        says="What rbee was told could not be read in state/{file}: {problem}.",
+        do="Say it again: rbee serve MODEL, or rbee workers attach URL   If it happens often, look "
+        "at this disk: rbee doctor",
         means="rbee runs without it; models of rbee.toml are not touched. The file is kept beside, "
-        "as wishes.json.damaged.",
-        facts=("problem",),
+        "as {file}.damaged.",
+        facts=("file", "problem"),
     ),
     Row(
         code="JOBS_UNFINISHED",
@@ -134,7 +135,7 @@ ROWS = (
         says="The journal of jobs cannot be read: {problem}.",
         do="Nothing needs to be done; if it happens again, look at the disk: dmesg",
         means="Jobs that were not finished are lost; everything else goes on.",
-        facts=("problem",),
+        facts=("file", "problem"),
     ),
     Row(
         code="RESOURCE_LEAK",
