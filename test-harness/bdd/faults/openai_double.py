@@ -20,7 +20,7 @@ PROMPT_TOKENS = 7
 PACE = threading.Event()
 """Never set: a wait for it is the time that a model takes."""
 
-# Recorded of vLLM with its hermes parser; ids are new in every answer.
+# In the form of vLLM with its hermes parser; ids are new in every answer.
 TOOL_DELTAS: list[dict[str, Any]] = [
     {"tool_calls": [{"index": 0, "id": "", "type": "function", "function": {"name": "weather"}}]},
     {"tool_calls": [{"index": 0, "function": {"arguments": '{"ci'}}]},
