@@ -97,3 +97,11 @@ def test_files_on_a_command_line_are_weighed(tmp_path):
     (tmp_path / "draft.gguf").write_bytes(b"x" * 7)
     words = ["-md", str(tmp_path / "draft.gguf"), "--ctx-size", "512", str(tmp_path)]
     assert sizes_bytes(words) == 7
+
+
+def test_room_is_looked_for(tmp_path) -> None:
+    """Without an error: neither a size beyond the disk nor a folder that is gone has it."""
+    from rbee.edge.disk import has_room
+
+    assert has_room(tmp_path, 1)
+    assert not has_room(tmp_path, 1 << 60) and not has_room(tmp_path / "gone", 1)

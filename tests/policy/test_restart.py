@@ -73,14 +73,9 @@ def test_an_outside_kill_starts_again_at_once_and_does_not_count(code: str) -> N
         assert verdict == Again(0.0, record)
 
 
-def test_a_full_disk_is_no_crash() -> None:
-    """It is tried with growing pauses until there is room, however long that takes."""
-    record = Record()
-    for number in range(20):
-        verdict = _judge(record, "DISK_FULL", ready=False, now=float(number))
-        assert isinstance(verdict, Again) and not verdict.record.crashes
-        record = verdict.record
-    assert verdict.after_s == 60.0
+def test_a_full_disk_is_remembered_until_there_is_room() -> None:
+    """Whoever waits for the load is told; it is no crash, and leads to no quarantine."""
+    assert _judge(Record(), "DISK_FULL", ready=False) == Remember()
 
 
 def test_an_outside_kill_in_mid_load_pauses() -> None:

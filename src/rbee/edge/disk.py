@@ -38,6 +38,14 @@ def free_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
+def has_room(folder: Path, size_bytes: int) -> bool:
+    """Whether that much fits; what cannot be asked has none."""
+    try:
+        return free_bytes(folder) >= size_bytes
+    except OSError:
+        return False
+
+
 def need_room(folder: Path, size_bytes: int, reserve_bytes: int) -> None:
     """Raises DISK_FULL unless the size fits and the reserve stays free."""
     free = free_bytes(folder)

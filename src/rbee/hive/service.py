@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rbee.edge.config_watch import ConfigWatch
-from rbee.edge.disk import sizes_bytes
+from rbee.edge.disk import has_room, sizes_bytes
 from rbee.edge.home import Home
 from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
 from rbee.edge.logs import Log
@@ -41,6 +41,7 @@ from rbee.hive.wish_plan import Plan, needs_engine_facts, plan
 from rbee.hive.worker_ids import WorkerIds
 from rbee.hive.worker_owner import WorkerOwner
 from rbee.hive.worker_run import Leak, WorkerRun
+from rbee.hive.worker_start import FOLDER_BYTES
 from rbee.models.goldens import Goldens
 from rbee.policy import restart
 from rbee.policy.worker_life import State
@@ -315,6 +316,7 @@ class Hive:
             self.models.identity(wish.ref),
             self.engine.fingerprint(),
             self.room.fits_now(wish),
+            has_room(self.workers, FOLDER_BYTES),
         )
 
     def engine_changed(self) -> None:

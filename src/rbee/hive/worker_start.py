@@ -15,7 +15,7 @@ from rbee.hive.worker_run import WorkerRun
 from rbee.policy.memory import limit_bytes
 from rbee.wire.control import ModelWish
 
-_FOLDER_BYTES = 1 << 20
+FOLDER_BYTES = 1 << 20
 """What a worker's folder holds once it is loaded. The port stands in the engine's log: with no room
 for that line a load stood at 99 % until its limit."""
 
@@ -28,9 +28,9 @@ def start_run(
     try:
         folder = WorkerFolder.create(hive.workers, worker_id)
     except OSError as error:
-        raise translated(error, "write to", hive.workers, _FOLDER_BYTES) from error
+        raise translated(error, "write to", hive.workers, FOLDER_BYTES) from error
     try:
-        need_room(folder.path, _FOLDER_BYTES, 0)
+        need_room(folder.path, FOLDER_BYTES, 0)
     except RbeeError:
         folder.retire(hive.kept_logs)
         raise

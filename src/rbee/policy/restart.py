@@ -32,14 +32,10 @@ LASTING = frozenset(
 )
 """Codes that come back on every try until somebody changes something."""
 
-_MEMORY = frozenset({"WORKER_OUT_OF_MEMORY", "GPU_OUT_OF_MEMORY"})
+_NO_ROOM = frozenset({"WORKER_OUT_OF_MEMORY", "GPU_OUT_OF_MEMORY", "DISK_FULL"})
 
 NOBODYS_CRASH = frozenset({"WORKER_KILLED", "PORT_TAKEN", "DEVICE_FAULTY"})
 """Codes that say nothing against the worker."""
-
-
-_DISK = frozenset({"DISK_FULL", "DISK_READ_ONLY"})
-"""Told to whoever waits, and not held against the worker either: a person makes room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +77,12 @@ def judge(
 
     `was_ready`: the process that ended had served or could have served; an outside kill of such a
     one is answered at once, one in mid-load with the usual pause, so that a killer that comes back
-    each time does not keep the machine loading models. A load that finds too little memory finds it
-    again: it is remembered.
+    each time does not keep the machine loading models. A load that finds too little memory
+    or disk finds it again: it is remembered.
     """
-    if code in LASTING or (code in _MEMORY and not was_ready):
+    if code in LASTING or (code in _NO_ROOM and not was_ready):
         return Remember()
-    if code in NOBODYS_CRASH or code in _DISK:
+    if code in NOBODYS_CRASH:
         if was_ready:
             return Again(0.0, record)
         return Again(_pause(record.step, first_s, cap_s), replace(record, step=record.step + 1))
