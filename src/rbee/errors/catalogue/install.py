@@ -135,7 +135,7 @@ ROWS = (
         says="The journal of jobs cannot be read: {problem}.",
         do="Nothing needs to be done; if it happens again, look at the disk: dmesg",
         means="Jobs that were not finished are lost; everything else goes on.",
-        facts=("file", "problem"),
+        facts=("problem",),
     ),
     Row(
         code="RESOURCE_LEAK",
