@@ -79,3 +79,27 @@ def test_every_code_is_provoked(code):
 def test_the_list_holds_only_what_no_scenario_names():
     """A code that a scenario provokes, or that is gone, is taken off the list."""
     assert set(LISTED) <= set(CATALOGUE) - codes_of_features()
+
+
+def test_every_raise_gives_the_facts_of_its_row():
+    """A fact that is missing would fail where the error is made, in the moment of the fault."""
+    wrong = []
+    for path in sources("src/rbee"):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and _is_made_here(node):
+                row = CATALOGUE[node.args[0].value]
+                given = {one.arg for one in node.keywords}
+                needed = set(row.facts)
+                if None in given:
+                    needed, given = set(), given - {None}
+                if needed - given or given - {*row.facts, *row.optional}:
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {row.code}")
+
+    assert not wrong
+
+
+def _is_made_here(node: ast.Call) -> bool:
+    """`RbeeError("CODE", …)`, whatever comes after it."""
+    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    first = node.args[0] if node.args else None
+    return name == "RbeeError" and isinstance(first, ast.Constant) and first.value in CATALOGUE
