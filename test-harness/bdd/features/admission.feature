@@ -1,7 +1,7 @@
 Feature: More work than there is room for
   Each request is served, or refused at once with the time at which it will be served. None hangs.
 
-  @own
+  @own @serial
   Scenario: Two hundred clients at once on 8 slots and a queue of 100
     Given the setting RBEE_LIMITS_QUEUE_WAIT_S is 300
     And rbee serves the model tiny with --replicas 2 --parallel 4

@@ -9,7 +9,7 @@ Feature: Servers that somebody else runs
     When I run rbee workers attach {address} --model hermes --key-file {key_file} --json
     Then it exits with 0
     When I ask the model hermes for 5 tokens
-    Then the answer is 0 1 2 3 4, and names hermes alone
+    Then the text is 0 1 2 3 4, and names hermes alone
     And an embedding of hermes has 2 numbers
     And the server was asked for its own big/hermes-9, with its key and its own host
     When I post to /tokenize the body {"model": "hermes", "content": "Hi"}
@@ -17,7 +17,7 @@ Feature: Servers that somebody else runs
     When I run rbee down
     And I run rbee up --detach
     And I ask the model hermes for 5 tokens
-    Then the answer is 0 1 2 3 4, and names hermes alone
+    Then the text is 0 1 2 3 4, and names hermes alone
     And the key stands in nothing that rbee wrote or said
 
   @own
@@ -117,7 +117,7 @@ Feature: Servers that somebody else runs
     When the worker of rbee's own gets SIGKILL in the middle of an answer
     Then the answer was continued by the server, and says so
     When the worker of rbee's own gets SIGKILL in the middle of an answer that must be exact
-    Then the answer ends in SPLICE_DIVERGED
+    Then the answer is given up with SPLICE_DIVERGED
 
   @own @serial
   Scenario: A network that breaks between rbee and a server on another machine

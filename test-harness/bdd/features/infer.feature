@@ -19,7 +19,7 @@ Feature: From nothing to tokens
 
   Scenario: Ctrl-C ends the answer, not rbee
     Given rbee serves the model tiny
-    When I run rbee infer -m tiny -p "Tell a long story." --max-tokens 400 and press Ctrl-C in the answer
+    When I press Ctrl-C in the answer of rbee infer -m tiny -p "Tell a long story." --max-tokens 400
     Then the interrupted command exits with 130
     And the slot is free within 2 s
     And a request is served

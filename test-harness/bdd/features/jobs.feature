@@ -90,7 +90,7 @@ Feature: Jobs
     Given rbee serves the model tiny
     When I run rbee infer -m tiny -p "Tell a long story." --max-tokens 60 --seed 1
     Then it exits with 0
-    When I run rbee infer -m tiny -p "Tell a long story." --max-tokens 60 --seed 1 and the queen gets SIGKILL after 8 tokens
+    When the queen gets SIGKILL after 8 tokens of rbee infer -m tiny -p "Tell a long story." --max-tokens 60 --seed 1
     Then it exits with 0
     And it printed the same answer as before
     And the event log names JOBS_UNFINISHED
@@ -147,7 +147,7 @@ Feature: Jobs
   Scenario: What came of an answer that could not be finished is kept
     Given the setting RBEE_DRAIN_S is 0.2
     And rbee serves the model tiny
-    When I run rbee infer -m tiny -p "Tell a long story." --max-tokens 400 and rbee goes down after 8 tokens
+    When rbee goes down after 8 tokens of rbee infer -m tiny -p "Tell a long story." --max-tokens 400
     Then it exits with 1
     And it says SHUTTING_DOWN
     And the part that it printed is kept, and its place told

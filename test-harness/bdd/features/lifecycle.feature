@@ -206,7 +206,7 @@ Feature: Up, down, and up again
   @own @serial
   Scenario: The hive is told to end while three workers answer
     Given rbee serves the model tiny with --replicas 3
-    And 3 streams are running
+    And 3 short streams are running
     When the hive gets SIGTERM
     Then every stream ended with its finish
     And a request is served

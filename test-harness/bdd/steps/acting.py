@@ -32,7 +32,7 @@ def run(world, words):
     world.keeper(*shlex.split(told))
 
 
-@when(parsers.parse("I run rbee {words} and press Ctrl-C in the answer"))
+@when(parsers.parse("I press Ctrl-C in the answer of rbee {words}"))
 def run_and_interrupt(world, words):
     process = world.home.begin(*shlex.split(words))
     eventually(lambda: world.home.workers("BUSY"), within_s=30)

@@ -43,6 +43,13 @@ def streams_running(world, count):
     eventually(lambda: all(one.tokens > 2 for one in world.streams), within_s=30)
 
 
+@given(parsers.parse("{count:d} short streams are running"))
+def short_streams_running(world, count):
+    for _ in range(count):
+        world.streams.append(world.home.stream(max_tokens=60))
+    eventually(lambda: all(one.tokens > 1 for one in world.streams), within_s=40)
+
+
 @given(parsers.parse("{count:d} clients wait for a slot"))
 def clients_wait(world, count):
     for number in range(count):

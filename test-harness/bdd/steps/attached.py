@@ -195,7 +195,7 @@ def own_killed_exact(world):
 # --- then ------------------------------------------------------------------------------------
 
 
-@then(parsers.parse("the answer is {text}, and names {name} alone"))
+@then(parsers.parse("the text is {text}, and names {name} alone"))
 def answer_is(world, text, name):
     value = world.answer.json()
     assert value["choices"][0]["message"]["content"].strip() == text, value
@@ -361,7 +361,7 @@ def continued(world):
     assert '"error"' not in text
 
 
-@then(parsers.parse("the answer ends in {code}"))
+@then(parsers.parse("the answer is given up with {code}"))
 def ends_in(world, code):
     text = world.seen["stream"].text
     error = next(line for line in text.splitlines() if '"error"' in line)

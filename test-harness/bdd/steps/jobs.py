@@ -158,7 +158,7 @@ def under_key(world: World, tokens: int, key: str) -> httpx.Response:
     return world.ask("POST", "/v1/chat/completions", json=body, headers=headers)
 
 
-@when(parsers.parse("I run rbee {words} and the queen gets {name} after {count:d} tokens"))
+@when(parsers.parse("the queen gets {name} after {count:d} tokens of rbee {words}"))
 def run_and_kill(world, words, name, count):
     world.seen["before"] = world.outcome.out
     process = begun(world, words, count)
@@ -166,7 +166,7 @@ def run_and_kill(world, words, name, count):
     ended(world, words, process)
 
 
-@when(parsers.parse("I run rbee {words} and rbee goes down after {count:d} tokens"))
+@when(parsers.parse("rbee goes down after {count:d} tokens of rbee {words}"))
 def run_and_down(world, words, count):
     process = begun(world, words, count)
     assert world.home.keeper("down").code == 0

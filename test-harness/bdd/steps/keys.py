@@ -22,7 +22,7 @@ def key_with(world, name, flags):
     world.home.key = world.home.key or world.seen[name]["key"]
 
 
-@given(parsers.parse("a key {name}"))
+@given(parsers.re(r"a key (?P<name>\w+)$"))
 def plain_key(world, name):
     key_with(world, name, "")
 

@@ -60,13 +60,6 @@ def stream_of(world, name):
     eventually(lambda: stream.tokens > 2, within_s=30)
 
 
-@given(parsers.parse("{count:d} streams are running"))
-def streams_run(world, count):
-    for _ in range(count):
-        world.streams.append(world.home.stream(max_tokens=60))
-    eventually(lambda: all(one.tokens > 1 for one in world.streams), within_s=40)
-
-
 @then(parsers.parse("the stream is over within {limit_s:d} s"))
 def over_within(world, limit_s):
     assert world.streams[-1].ended.wait(limit_s), "the stream goes on"
