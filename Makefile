@@ -48,7 +48,10 @@ bdd: $(VENV)/.tests
 	$(BIN)/python -m pytest -q -n 0 -m serial test-harness/bdd
 
 soak: $(VENV)/.tests
-	RBEE_SOAK=1 $(BIN)/python -m pytest -q -n 0 -rA test-harness/bdd -k 'again_and_again'
+	RBEE_SIMULATIONS=10000 RBEE_FUZZ_INPUTS=100000 $(BIN)/python -m pytest -q -n 2 --timeout 1800 \
+		tests/simulation tests/models/test_gguf_hostile.py
+	RBEE_SOAK=1 RBEE_TEST_KILLS=50 $(BIN)/python -m pytest -q -n 0 -rA --timeout 1800 test-harness/bdd \
+		-k 'again_and_again or killed_at_random_moments'
 
 format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .
