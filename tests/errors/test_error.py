@@ -108,3 +108,14 @@ def test_any_size_has_words(size_bytes):
 
     assert float(number) >= 0
     assert unit in ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(29.999728679656982, "30 s"), (0.25, "0.25 s"), (3600.0, "3600 s")]
+)
+def test_a_measured_time_is_told_in_few_digits(seconds, words):
+    """The fact keeps all of them."""
+    error = RbeeError("DEADLINE_EXCEEDED", deadline_s=seconds, phase="being written")
+
+    assert f"within the {words} that" in error.report.message
+    assert error.report.details["deadline_s"] == seconds

@@ -118,6 +118,9 @@ class _Words(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == "bytes":
             return human_bytes(int(value))
+        if isinstance(value, float) and not format_spec:
+            # A measured time has more digits than anybody reads.
+            return f"{round(value, 2):.10g}"
         if format_spec == "list":
             return ", ".join(str(item) for item in value) or "none"
         return str(super().format_field(value, format_spec))
