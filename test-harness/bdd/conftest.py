@@ -32,6 +32,7 @@ pytest_plugins = [
     "steps.fetching",
     "steps.interrupting",
     "steps.keys",
+    "steps.clock",
     "steps.partitions",
     "steps.jobs",
 ]
