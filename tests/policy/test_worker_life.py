@@ -78,6 +78,14 @@ def test_an_asked_death_is_not_judged(state: State) -> None:
     assert Effect.JUDGE not in TABLE[state, Event.EXITED][1]
 
 
+@pytest.mark.parametrize("state", [State.READY, State.BUSY])
+def test_a_drain_kills_nobody(state: State) -> None:
+    """It is stopped when its last answer has ended, or its time is over, and not before."""
+    assert TABLE[(state, Event.UNWANTED)] == (State.DRAINING, ())
+    for event in (Event.WORK_ENDED, Event.LATE):
+        assert TABLE[(State.DRAINING, event)] == (State.DRAINING, (Effect.STOP,))
+
+
 def test_draining_never_goes_back() -> None:
     """A worker of which the queen was told that it drains takes no new work."""
     assert _next_states(State.DRAINING) == {State.DRAINING, State.STOPPED}

@@ -10,6 +10,9 @@ class Disk:
         self.growing = {}
         self.ends = []
         self.taken = None
+        self.text = b""
+        """What it holds: nothing beyond it may have been sent."""
+        self._taken_text = b""
 
     def create(self, record, told):
         told(None)
@@ -26,11 +29,12 @@ class Disk:
             self.taken = (list(self.growing), self.ends)
             self.growing, self.ends = {}, []
             for writer in self.taken[0]:
-                writer.take()
+                self._taken_text += writer.take()
 
     def commit(self):
         if self.taken is not None:
             (writers, ends), self.taken = self.taken, None
+            self.text, self._taken_text = self.text + self._taken_text, b""
             for writer in writers:
                 writer.kept(None)
             for told in ends:

@@ -57,3 +57,8 @@ def test_what_we_write_can_be_read_back():
 
     assert [(event.name, event.data) for event in events] == [(b"rbee", b"{}"), (b"", None)]
     assert comment("loading") == b": rbee loading\n\n"
+
+
+def test_a_comment_is_one_that_clients_survive():
+    """One line with words of ours: an id, a bare colon or an empty event crashes real ones."""
+    assert comment("waiting: 3 before you") == b": rbee waiting: 3 before you\n\n"
