@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format types unit clients bdd bench docs clean
+.PHONY: help demo test soak mutate lint format types unit clients bdd bench docs clean
 
 help:
 	@echo 'make demo    sets itself up, fetches a 94 MiB model, streams an answer'
 	@echo 'make test    every test, the real faults included'
 	@echo 'make bench   rbee against the bare engine, as ratios'
 	@echo 'make soak    scenarios that repeat a fault, ten times as often'
+	@echo 'make mutate  faults put into a copy, one at a time; each must turn a test red'
 	@echo 'make lint | types | unit | clients | bdd | format | docs | clean'
 
 $(BIN)/rbee: pyproject.toml
@@ -52,6 +53,9 @@ soak: $(VENV)/.tests
 		tests/simulation tests/models/test_gguf_hostile.py
 	RBEE_SOAK=1 RBEE_TEST_KILLS=50 $(BIN)/python -m pytest -q -n 0 -rA --timeout 1800 test-harness/bdd \
 		-k 'again_and_again or killed_at_random_moments'
+
+mutate: $(VENV)/.tests
+	@$(BIN)/python scripts/mutate
 
 format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .

@@ -1,5 +1,6 @@
 """When a distant rbee is dialled again."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,10 +9,10 @@ from rbee.policy.retry import TRIES, delay_s
 
 @given(st.integers(1, TRIES), st.floats(0, 1, exclude_max=True))
 def test_pauses_double_and_are_spread(attempt: int, roll: float) -> None:
-    """1, 2, 4, 8, 16 s, each times 0.5 to 1.5."""
+    """1, 2, 4, 8, 16 s, each times 0.5 to 1.5, as the dice fall."""
     pause_s = delay_s(attempt, roll)
     assert pause_s is not None
-    assert 0.5 * 2 ** (attempt - 1) <= pause_s <= 1.5 * 2 ** (attempt - 1)
+    assert pause_s / 2 ** (attempt - 1) == pytest.approx(0.5 + roll)
 
 
 def test_after_five_tries_it_gives_up() -> None:

@@ -1,0 +1,40 @@
+"""Every mutant can be made, and its test is there: what is named and gone proves nothing."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MUTANTS = tomllib.loads((ROOT / "tests" / "mutants.toml").read_text())["mutant"]
+ROOMS = {"errors", "policy", "wire", "edge", "models", "worker", "hive", "queen", "keeper"}
+
+
+def test_mutants_are_many_and_in_all_rooms() -> None:
+    """Thirty at least, each with a name of its own."""
+    names = [one["name"] for one in MUTANTS]
+
+    assert len(names) == len(set(names)) >= 30
+    assert {Path(one["file"]).parts[2] for one in MUTANTS} == ROOMS
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one["name"])
+def test_a_mutant_can_be_made(mutant: dict[str, str]) -> None:
+    """Its text stands in its file once, and what it becomes is another text that can be read."""
+    whole = (ROOT / mutant["file"]).read_text()
+
+    assert whole.count(mutant["text"]) == 1
+    assert mutant["becomes"] != mutant["text"]
+    ast.parse(whole.replace(mutant["text"], mutant["becomes"]))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one["name"])
+def test_the_test_of_a_mutant_is_there(mutant: dict[str, str]) -> None:
+    """A function of that name in that file."""
+    file, _, name = mutant["test"].partition("::")
+    tree = ast.parse((ROOT / file).read_text())
+
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
