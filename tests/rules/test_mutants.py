@@ -33,7 +33,13 @@ def test_a_mutant_can_be_made(mutant: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one["name"])
 def test_the_test_of_a_mutant_is_there(mutant: dict[str, str]) -> None:
-    """A function of that name in that file."""
+    """A function of that name in that file, or a scenario of that name in that feature."""
+    assert ("test" in mutant) != ("scenario" in mutant)
+    if "scenario" in mutant:
+        feature, _, name = mutant["scenario"].partition(": ")
+        lines = (ROOT / "test-harness/bdd/features" / feature).read_text().splitlines()
+        assert f"Scenario: {name}" in {line.strip() for line in lines}
+        return
     file, _, name = mutant["test"].partition("::")
     tree = ast.parse((ROOT / file).read_text())
 
