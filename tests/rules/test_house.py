@@ -218,3 +218,16 @@ def test_folders_of_tests_are_packages() -> None:
     folders = {path.parent for path in sources("tests") if path.name.startswith("test_")}
     bare = [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").is_file()]
     assert not bare, f"these folders of tests need an __init__.py: {sorted(bare)}"
+
+
+def test_a_cancelled_wait_is_over():
+    """`asyncio.wait_for` of Python 3.11 may swallow a cancellation that comes in the moment of the
+    result, and what was to end goes on for ever; `asyncio.timeout` does not."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources("src/rbee")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and called(node) == "wait_for"
+    ]
+
+    assert not wrong

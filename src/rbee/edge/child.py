@@ -63,7 +63,8 @@ class Child:
         self.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + term_s
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.wait(), term_s)
+            async with asyncio.timeout(term_s):
+                await self.wait()
         while time.monotonic() < deadline and group_members(self.pid):
             await asyncio.sleep(_POLL_S)
         await self.kill()

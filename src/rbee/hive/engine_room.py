@@ -163,7 +163,8 @@ async def _describe(path: str) -> EngineView | None:
         limit=_DESCRIBE_BYTES,
     )
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), _DESCRIBE_WITHIN_S)
+        async with asyncio.timeout(_DESCRIBE_WITHIN_S):
+            said, _ = await process.communicate()
         return msgspec.json.decode(said, type=EngineView)
     except (TimeoutError, *UNREADABLE):
         return None

@@ -47,7 +47,8 @@ class LifelineServer:
     async def _meet(self, channel: LineChannel) -> WorkerOwner | None:
         """Who dialled: the id must be a worker of ours, and the peer that worker's process."""
         try:
-            line = await asyncio.wait_for(channel.receive(), _HELLO_WITHIN_S)
+            async with asyncio.timeout(_HELLO_WITHIN_S):
+                line = await channel.receive()
             hello = decode_from_worker(line or b"")
         except (TimeoutError, *UNREADABLE):
             return None

@@ -150,7 +150,8 @@ class Hive:
         owners = tuple(self.roster.owners())
         all_gone = asyncio.gather(*(owner.gone.wait() for owner in owners))
         try:
-            await asyncio.wait_for(asyncio.shield(all_gone), drain_s)
+            async with asyncio.timeout(drain_s):
+                await asyncio.shield(all_gone)
         except TimeoutError:
             self.roster.stop_now()
             await all_gone

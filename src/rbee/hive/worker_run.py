@@ -177,7 +177,8 @@ class WorkerRun:
     async def last_words(self) -> None:
         """Give the lifeline a moment to deliver what the dead process still said."""
         try:
-            await asyncio.wait_for(self._silent.wait(), _LAST_WORDS_S)
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._silent.wait()
         except TimeoutError:
             return
 
@@ -189,7 +190,8 @@ class WorkerRun:
         if self._channel is not None:
             self._channel.send(lifeline.encode(lifeline.Stop()))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.child.wait(), _STOP_GRACE_S)
+                async with asyncio.timeout(_STOP_GRACE_S):
+                    await self.child.wait()
         await self.child.end(term_s)
 
     async def kill(self) -> None:

@@ -78,12 +78,14 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     the child itself is dead already and only the pip is left."""
     if process.returncode is None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _LEAVE_S)
+            async with asyncio.timeout(_LEAVE_S):
+                await process.wait()
     for number, within_s in ((signal.SIGTERM, _END_S), (signal.SIGKILL, _END_S)):
         if not kill_group(process.pid, number):
             break
         with suppress(TimeoutError):
-            await asyncio.wait_for(_group_gone(process.pid), within_s)
+            async with asyncio.timeout(within_s):
+                await _group_gone(process.pid)
     await process.wait()
 
 

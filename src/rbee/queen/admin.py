@@ -279,7 +279,8 @@ async def _next(core: Core, changed: asyncio.Event) -> None:
     while not changed.is_set():
         core.check_hive_is_there()
         with suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), _LOOK_EVERY_S)
+            async with asyncio.timeout(_LOOK_EVERY_S):
+                await changed.wait()
 
 
 def _not_ours(worker: str, deed: str) -> RbeeError:

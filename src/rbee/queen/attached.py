@@ -204,7 +204,8 @@ class _Server:
     async def _rest(self) -> None:
         await asyncio.sleep(_PAUSE_S)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.wake.wait(), self._core.settings.timing.health_every_s)
+            async with asyncio.timeout(self._core.settings.timing.health_every_s):
+                await self.wake.wait()
         self.wake.clear()
 
     def _take(self, look: Look) -> tuple[Effect, ...]:

@@ -127,7 +127,8 @@ class Course:
             while not self._elsewhere() and (left_s := until - self._core.clock()) > 0:
                 news.clear()
                 try:
-                    await asyncio.wait_for(news.wait(), left_s)
+                    async with asyncio.timeout(left_s):
+                        await news.wait()
                 except TimeoutError:
                     return
         finally:

@@ -51,7 +51,8 @@ class Deaths:
         while worker not in self._problems and self._clock() < until:
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), max(0.0, until - self._clock()))
+                async with asyncio.timeout(max(0.0, until - self._clock())):
+                    await self._news.wait()
             except TimeoutError:
                 break
         problem = self._problems.get(worker)

@@ -90,7 +90,8 @@ class HiveProcess:
         if not running_hive(self._home):
             return
         try:
-            await asyncio.wait_for(met.wait(), _MET_WITHIN_S)
+            async with asyncio.timeout(_MET_WITHIN_S):
+                await met.wait()
         except TimeoutError:
             return
         while not self._leaving and running_hive(self._home):

@@ -119,7 +119,8 @@ class Queen:
         until = loop.time() + self._drain_s
         while self._router.running and loop.time() < until and not self._at_once.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._at_once.wait(), 0.05)
+                async with asyncio.timeout(0.05):
+                    await self._at_once.wait()
         self._router.end_all()
         self._core.link.tell(control.Leave(0.0, keep_workers=self._core.keep_workers))
         await self._server.close(self._settings.timing.end_streams_s)
