@@ -112,6 +112,7 @@ Feature: Requests, good and bad
       | /v1/responses        | 2.5   |
       | /v1/messages         | 8     |
 
+  @serial
   Scenario: Fifty clients hang up, each at another moment
     Given rbee serves the model tiny
     When 50 clients hang up in line, in prefill and in their answers
