@@ -32,7 +32,6 @@ _PROJECTOR = "clip"
 """Architecture of the files that vision models have beside them (`mmproj-…`)."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MANIFEST_BYTES = 1 << 20
-_PARTS = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +175,7 @@ def _huggingface(root: Path) -> Iterator[Held]:
         seen.add(path.resolve())
         known = all(_SHA256.fullmatch(blob) for blob in blobs)
         digest = digest_of([f"sha256:{blob}" for blob in blobs]) if known else ""
-        yield Held(files, names.stem(_PARTS.sub("", path.name)), digest)
+        yield Held(files, names.whole_stem(path.name), digest)
 
 
 def _folder(root: Path) -> Iterator[Held]:
@@ -184,7 +183,7 @@ def _folder(root: Path) -> Iterator[Held]:
     found = [root] if root.is_file() else sorted(root.rglob("*.gguf"))
     for path in found:
         if not is_later_part(path):
-            yield Held(parts_of(path), names.stem(_PARTS.sub("", path.name)))
+            yield Held(parts_of(path), names.whole_stem(path.name))
 
 
 def _public(name: str) -> str:

@@ -78,7 +78,7 @@ class Hf:
     @property
     def name(self) -> str:
         if self.file:
-            return _whole_stem(self.file)
+            return whole_stem(self.file)
         model = stem(re.sub(r"[-_.]gguf\Z", "", self.repo, flags=re.IGNORECASE))
         return f"{model}:{self.quant}" if self.quant else model
 
@@ -137,7 +137,7 @@ class Https:
 
     @property
     def name(self) -> str:
-        return _whole_stem(unquote(urlsplit(self.url).path))
+        return whole_stem(unquote(urlsplit(self.url).path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def part_names(path: str) -> tuple[str, ...]:
     return tuple(f"{part[1]}-{number:05}-of-{part[3]}{path[-5:]}" for number in numbers)
 
 
-def _whole_stem(path: str) -> str:
+def whole_stem(path: str) -> str:
     """That of the model, where the file is one of several."""
     part = PART.fullmatch(path)
     return stem(part[1] if part else path)
