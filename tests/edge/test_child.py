@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from rbee.edge.child import Exit, find, spawn
 from rbee.edge.process_table import group_members, is_alive, start_time
+from tests.ended import has_ended
 from tests.eventually import soon
 
 LIMIT_S = 10.0
@@ -100,11 +100,7 @@ def test_end_takes_the_whole_group(tmp_path: Path) -> None:
 
     grandchild, ended = asyncio.run(run())
     assert ended == Exit(signal=signal.SIGTERM)
-    assert not psutil.pid_exists(grandchild) or _is_zombie(grandchild)
-
-
-def _is_zombie(pid: int) -> bool:
-    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert has_ended(grandchild)
 
 
 def test_a_grandchild_that_its_parent_left_is_killed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from rbee.errors import RbeeError
 from rbee.models import child
+from tests.ended import has_ended
 from tests.eventually import soon
 from tests.models.test_store import quiet, untroubled
 
@@ -42,10 +43,6 @@ async def pip_of_this_process() -> psutil.Process:
     return found
 
 
-def is_gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_child_leaves_no_pip(silent_index, number):
     """Whoever ends the child, the download ends with it, and INTERNAL says that it died."""
@@ -59,7 +56,7 @@ def test_a_killed_child_leaves_no_pip(silent_index, number):
         with pytest.raises(RbeeError) as caught:
             await pull
         assert caught.value.code == "INTERNAL"
-        assert is_gone(pip)
+        assert has_ended(pip.pid)
 
     asyncio.run(run())
 
@@ -71,7 +68,7 @@ def test_a_child_that_is_told_to_end_again_and_again_ends_quietly(silent_index, 
         pull = asyncio.ensure_future(child.run("pull", WHEEL, quiet, untroubled))
         parent = (await pip_of_this_process()).parent()
         assert parent is not None
-        while not is_gone(parent):
+        while not has_ended(parent.pid):
             with suppress(psutil.NoSuchProcess):
                 parent.send_signal(signal.SIGTERM)
             await asyncio.sleep(0)
@@ -91,7 +88,7 @@ def test_a_cancelled_pull_leaves_nothing(silent_index, tmp_path):
         pull.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pull
-        assert is_gone(pip)
+        assert has_ended(pip.pid)
 
     asyncio.run(run())
     assert not list((tmp_path / "models").glob("fetch-*"))

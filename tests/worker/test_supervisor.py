@@ -19,6 +19,7 @@ from rbee.edge.unix_socket import listen_unix
 from rbee.version import VERSION
 from rbee.wire import lifeline
 from tests.damaged_gguf import DAMAGES
+from tests.ended import has_ended
 from tests.eventually import eventually
 from tests.plugin_model import NO_BINARY
 from tests.small_disk import small_disk
@@ -59,10 +60,6 @@ def _ask(
         return answer.status, answer.read().decode()
     finally:
         connection.close()
-
-
-def _gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_it_says_who_it_is_how_it_goes_and_where_it_listens(
@@ -173,7 +170,7 @@ def test_told_to_stop_it_is_gone_within_a_second_with_a_stream_open(
             assert time.monotonic() - asked_at < STOP_S
         finally:
             reader.close()
-        eventually(lambda: _gone(listening.engine_pid), STOP_S)
+        eventually(lambda: has_ended(listening.engine_pid), STOP_S)
         with pytest.raises(OSError):
             socket.create_connection(("127.0.0.1", listening.port), 1).close()
 
@@ -226,7 +223,7 @@ def test_the_engine_does_not_outlive_its_worker(
         listening = run.listening()
         os.kill(run.process.pid, signal.SIGKILL)
         assert run.exit() == -signal.SIGKILL
-        eventually(lambda: _gone(listening.engine_pid))
+        eventually(lambda: has_ended(listening.engine_pid))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
