@@ -64,6 +64,6 @@ def _serve(fault: str, *, on_gpu: bool) -> None:
 
     server = HTTPServer(("127.0.0.1", 0), Answers)
     if on_gpu:
-        print("llama_model_load: using device CUDA0 (Sick GPU)")
+        print("load_tensors:        CUDA0 model buffer size =    92.10 MiB")
     print(f"main: server is listening on http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()

@@ -89,7 +89,34 @@ def test_devices_are_named_both_ways(ours: str, theirs: str) -> None:
     assert rbee_device(theirs) == ours
 
 
-@pytest.mark.parametrize("name", ["CPU", "CPU_Mapped", "CPU_REPACK"])
+def _after(flag: str, **settings: object) -> list[str]:
+    argv = engine_command(
+        _spec(engine="llama-server", engine_path="/bin/x", **settings), "/s", {}, "none"
+    ).argv
+    return [value for name, value in zip(argv, argv[1:], strict=False) if name == flag]
+
+
+def test_an_engine_on_a_gpu_is_told_where_and_says_what_it_uses() -> None:
+    """Its usual log is silent about devices: without more of it a model on the processor would
+    pass for one on the GPU."""
+    assert _after("--device", device="cuda:0,cuda:1") == ["CUDA0,CUDA1"]
+    assert _after("--gpu-layers", device="cuda:0", gpu_layers=12) == ["12"]
+    assert _after("--gpu-layers", device="cuda:0") == []
+    assert _after("--device", device="cpu") == ["none"]
+    assert _after("--device", device="auto") == []
+    assert [_after("--verbosity", device=one) for one in ("cuda:0", "auto", "cpu")] == [
+        ["4"],
+        ["4"],
+        [],
+    ]
+
+
+def test_a_part_of_memory_that_a_gpu_maps_is_the_gpu() -> None:
+    """Metal names its buffers of a mapped file."""
+    assert rbee_device("MTL0_Mapped") == "metal:0"
+
+
+@pytest.mark.parametrize("name", ["CPU", "CPU_Mapped", "CPU_REPACK", "CUDA_Host", "Vulkan_Host"])
 def test_buffers_of_the_processor_are_the_processor(name: str) -> None:
     """The engine has several names for main memory."""
     assert rbee_device(name) == "cpu"

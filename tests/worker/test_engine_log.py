@@ -39,6 +39,23 @@ def test_text_of_a_model_is_not_taken_for_the_engines(tmp_path: Path) -> None:
     assert log.port == 0
 
 
+def test_devices_are_those_that_hold_weights(tmp_path: Path) -> None:
+    """An engine names a GPU as used and may put nothing on it; texts of build 11434."""
+    path = tmp_path / "log"
+    path.touch()
+    log = EngineLog(path)
+    path.write_text(
+        "0.00.1.1 I llama_prepare_model_devices: using device CUDA0 (GPU) (0:1) - 8000 MiB free\n"
+        "0.00.1.2 I load_tensors: offloaded 12/31 layers to GPU\n"
+        "0.00.1.3 I load_tensors:   CPU_Mapped model buffer size =    92.10 MiB\n"
+        "0.00.1.4 I load_tensors:      Vulkan1 model buffer size =    40.00 MiB\n"
+        "0.00.1.5 I llama_kv_cache:      CUDA0 KV buffer size =     5.62 MiB\n"
+    )
+    log.read()
+    assert log.devices == {"CPU_Mapped", "Vulkan1"}
+    assert log.offloaded == 12
+
+
 def test_an_earlier_run_in_the_same_file_is_not_read(tmp_path: Path) -> None:
     """The file is appended to: only what came after the start counts."""
     path = tmp_path / "log"

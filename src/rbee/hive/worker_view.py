@@ -62,6 +62,7 @@ def fingerprint(spec: WorkerSpec) -> str:
         spec.context_tokens,
         spec.slots,
         spec.batch_tokens,
+        spec.gpu_layers,
         spec.args,
     )
     return hashlib.sha256(msgspec.json.encode(decides)).hexdigest()[:16]

@@ -13,6 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
+from rbee.wire.machine import Device as Device
+from rbee.wire.machine import EngineView as EngineView
+from rbee.wire.machine import Holder as Holder
 from rbee.wire.store_calls import Import as Import
 from rbee.wire.store_calls import Outdated as Outdated
 from rbee.wire.store_calls import Pin as Pin
@@ -22,29 +25,6 @@ from rbee.wire.store_calls import Verify as Verify
 
 ATTACHED: Final = "attached"
 """The engine of a worker that is a server of somebody else."""
-
-
-class Device(msgspec.Struct, frozen=True):
-    """One device of a machine. `usable` is false when the engine has no backend for it."""
-
-    id: str
-    """`cpu`, `cuda:0`, `vulkan:0`, …"""
-    name: str
-    memory_bytes: int = 0
-    free_bytes: int = 0
-    usable: bool = True
-    advice: str = ""
-    """For a device that is here but unusable: the command that mends it."""
-
-
-class EngineView(msgspec.Struct, frozen=True):
-    kind: str
-    """`llama-cpp` or `llama-server`."""
-    build: str
-    path: str = ""
-    devices: tuple[Device, ...] = ()
-    problem: str = ""
-    """Why it cannot be used; empty: it can."""
 
 
 class Problem(msgspec.Struct, frozen=True):

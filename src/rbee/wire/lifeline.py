@@ -36,6 +36,9 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     engine_path: str = ""
     """The `llama-server` binary, for the engine of that name."""
     device: str = "auto"
+    """Or several, `cuda:0,cuda:1`."""
+    gpu_layers: int = -1
+    """How many go to a named device; -1: all."""
     context_tokens: int = 4096
     """Per slot."""
     slots: int = 4
@@ -84,6 +87,8 @@ class Listening(msgspec.Struct, frozen=True, tag="listening"):
     build: str
     devices: tuple[str, ...] = ("cpu",)
     """What the engine uses, not what was asked for."""
+    offloaded: int = -1
+    """Layers that it put there; -1: it does not say."""
     selftest: SelfTest | None = None
     """None: a worker of an older rbee."""
 

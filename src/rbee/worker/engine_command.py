@@ -5,6 +5,7 @@ No secret stands on a command line (any user reads those): the key goes by the e
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ SSE_PING_S = 1
 
 HTTP_THREADS_SPARE = 4
 """Beside one per slot: health, /slots and requests that wait hold a thread of the engine each."""
+
+TELLS_DEVICES = "4"
+"""The verbosity from which on the engine's log says where weights lie."""
 
 RESERVED: Mapping[str, str] = {
     **dict.fromkeys(("-m", "--model"), "source"),
@@ -100,7 +104,6 @@ def batch_tokens(spec: WorkerSpec) -> int:
 def _llama_server(spec: WorkerSpec, pooling: str) -> tuple[str, ...]:
     batch = str(batch_tokens(spec))
     embedding = ("--embedding", "--pooling", pooling) if spec.mode == "embedding" else ()
-    device = ("--device", "none") if spec.device == "cpu" else _named_device(spec.device)
     return (
         *(spec.engine_path, "--model", spec.path, "--alias", spec.model),
         *("--host", "127.0.0.1", "--port", str(spec.port), "--offline"),
@@ -112,14 +115,26 @@ def _llama_server(spec: WorkerSpec, pooling: str) -> tuple[str, ...]:
         *("--sse-ping-interval", str(SSE_PING_S), "--cache-ram", str(spec.cache_ram_mib)),
         *("--check-tensors", "--metrics", "--slots", "--no-ui"),
         *embedding,
-        *device,
+        *_devices(spec),
         *spec.args,
     )
 
 
-def _named_device(device: str) -> tuple[str, ...]:
-    """`cuda:0` is `CUDA0` in the engine's words; `auto` leaves the choice to it."""
-    return () if device == "auto" else ("--device", engine_device(device))
+def _devices(spec: WorkerSpec) -> tuple[str, ...]:
+    """`cuda:0` is `CUDA0` in the engine's words; `auto` leaves the choice to it. On anything but
+    the processor it shall say what it uses."""
+    if spec.device == "cpu":
+        return ("--device", "none")
+    tells = ("--verbosity", TELLS_DEVICES)
+    if spec.device == "auto":
+        return tells
+    names = ",".join(map(engine_device, spec.device.split(",")))
+    layers = ("--gpu-layers", str(spec.gpu_layers)) if spec.gpu_layers >= 0 else ()
+    return ("--device", names, *layers, *tells)
+
+
+_GPU = re.compile(r"([A-Za-z]+)(\d+)(?:_|$)")
+"""A device, maybe with a kind of buffer behind it (`MTL0_Mapped`); `CUDA_Host` is main memory."""
 
 
 def engine_device(device: str) -> str:
@@ -131,8 +146,8 @@ def engine_device(device: str) -> str:
 
 def rbee_device(engine_name: str) -> str:
     """The engine's name of a device in our words: `CUDA0` → `cuda:0`, `CPU_Mapped` → `cpu`."""
-    stem = engine_name.rstrip("0123456789")
-    index = engine_name[len(stem) :]
-    if not index or stem.upper().startswith("CPU"):
+    found = _GPU.match(engine_name)
+    if found is None or found.group(1).upper() == "CPU":
         return "cpu"
-    return f"{'metal' if stem == 'MTL' else stem.lower()}:{index}"
+    backend, index = found.groups()
+    return f"{'metal' if backend == 'MTL' else backend.lower()}:{index}"

@@ -16,7 +16,9 @@ KEPT_LINES = 200
 
 _READ_BYTES = 256 << 10
 _LISTENS = re.compile(r"(?:^|\s)(?:srv|main)\b[^']*listening on https?://\S+?:(\d+)")
-_USES = re.compile(r"using device (\w+)|load_tensors:\s+(\w+?) model buffer size")
+_USES = re.compile(r"\bload_tensors:\s+(\w+) model buffer size")
+"""Where weights lie. That the engine is `using device` says less: it may put no layer there."""
+_OFFLOADED = re.compile(r"\bload_tensors: offloaded (\d+)/\d+ layers to GPU")
 
 
 class EngineLog:
@@ -30,7 +32,9 @@ class EngineLog:
         self.port = 0
         """Where the engine says that it listens; 0: it did not say so yet."""
         self.devices: set[str] = set()
-        """Devices that the engine named as used, in its own words (`CUDA0`)."""
+        """Devices that hold weights, in the engine's own words (`CUDA0`); empty: not told."""
+        self.offloaded = -1
+        """Layers that it put on GPUs; -1: not told."""
 
     def read(self) -> bool:
         """Take what is new; true if there was anything."""
@@ -58,7 +62,9 @@ class EngineLog:
         if self.port == 0 and (listens := _LISTENS.search(line)):
             self.port = int(listens.group(1))
         if uses := _USES.search(line):
-            self.devices.add(uses.group(1) or uses.group(2))
+            self.devices.add(uses.group(1))
+        elif offloaded := _OFFLOADED.search(line):
+            self.offloaded = int(offloaded.group(1))
 
 
 def _size_bytes(path: Path) -> int:

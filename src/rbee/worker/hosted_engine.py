@@ -66,6 +66,9 @@ def parameters(spec: WorkerSpec, key: str, pooling: str) -> Any:
     params.offline = True
     if spec.device == "cpu":
         params.n_gpu_layers = 0
+    elif spec.device != "auto":
+        params.n_gpu_layers = spec.gpu_layers
+        params.verbosity = int(engine_command.TELLS_DEVICES)
     if spec.mode == "embedding":
         params.embedding = True
         params.pooling_type = getattr(

@@ -64,6 +64,7 @@ def facts(spec: WorkerSpec, build: str, devices: Iterable[str]) -> dict[str, str
         "engine": spec.engine,
         "build": build,
         "devices": ",".join(sorted(devices)),
+        **({"layers": str(spec.gpu_layers)} if spec.gpu_layers >= 0 else {}),
         "processor": _processor(),
         "mode": spec.mode,
         "threads": str(spec.threads),

@@ -124,15 +124,15 @@ class Supervisor:
 
     def _check_device(self) -> None:
         """A device that was asked for by name and is not there is said, never fallen back from."""
-        wanted = self._spec.device
-        if wanted in ("auto", "cpu"):
+        if self._spec.device in ("auto", "cpu"):
             return
         view = describe.ask_about(self._spec.engine_path)
         available = [device.id for device in view.devices if device.usable]
-        if wanted not in available:
+        absent = [one for one in self._spec.device.split(",") if one not in available]
+        if absent:
             raise RbeeError(
                 "DEVICE_UNAVAILABLE",
-                device=wanted,
+                device=", ".join(absent),
                 available=available,
                 model=self._spec.model,
                 worker=self._spec.id,
@@ -281,7 +281,10 @@ class Supervisor:
         return told
 
     def _devices(self) -> tuple[str, ...]:
-        """What the engine uses, as its log says."""
+        """What the engine uses, as its log says; one that is silent about it was started with the
+        devices of the spec, or would have ended."""
+        if not self._log.devices and self._spec.device not in ("auto", "cpu"):
+            return tuple(self._spec.device.split(","))
         used = {rbee_device(name) for name in self._log.devices} - {"cpu"}
         return tuple(sorted(used)) or ("cpu",)
 
@@ -293,6 +296,7 @@ class Supervisor:
             context_tokens=self._spec.context_tokens,
             build=self._build.result(),
             devices=self._devices(),
+            offloaded=self._log.offloaded,
             selftest=self._selftest,
         )
 
