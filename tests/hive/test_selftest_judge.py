@@ -63,7 +63,7 @@ class _Court:
         vouched = how.pop("vouched", False)
         spec = WorkerSpec("w1", "m", "m.gguf", "sock", "log", DIGEST, digest_known=vouched)
         test = SelfTest("k", answer) if answer else None
-        said = Listening(1, 2, 1, 512, "b1", devices, test)
+        said = Listening(1, 2, 1, 512, "b1", devices, selftest=test)
         refusal = await self.judge.judge(ModelWish("m", "m:1", **how), spec, said, self._moved)
         return refusal.code if refusal else ""
 

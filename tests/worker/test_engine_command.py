@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from rbee.errors import RbeeError
@@ -93,7 +95,7 @@ def _after(flag: str, **settings: object) -> list[str]:
     argv = engine_command(
         _spec(engine="llama-server", engine_path="/bin/x", **settings), "/s", {}, "none"
     ).argv
-    return [value for name, value in zip(argv, argv[1:], strict=False) if name == flag]
+    return [value for name, value in itertools.pairwise(argv) if name == flag]
 
 
 def test_an_engine_on_a_gpu_is_told_where_and_says_what_it_uses() -> None:

@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rbee.edge.disk import need_room
@@ -126,12 +127,12 @@ def _watch(
 
 
 def _size_bytes(folder: Path) -> int:
+    """Of what lies there now: pip makes and removes folders meanwhile, which `os.walk` bears."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:
-            continue
+    for here, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(here, name), follow_symlinks=False).st_size
     return total
 
 
