@@ -274,7 +274,7 @@ class Lanes:
             ticket = displaced.item
             if not ticket.lease.done():
                 ticket.lease.set_exception(self._full(key, lane, ticket.claim))
-        lane.promises.kept(claim.mark, now)
+        lane.promises.kept(claim.mark, now, beyond=door.waiting >= door.limit)
 
     def _full(self, key: LaneKey, lane: Lane, claim: Claim) -> RbeeError:
         turn_s = self._turn_s(key, lane) or admission.ASSUMED_SERVICE_S
