@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +13,7 @@ from rbee.keeper.parsing import Parser
 from rbee.keeper.render import Screen, put, safe
 from rbee.keeper.seen import read_events
 
-_WORDS = {"ok": "ok", "open": "NEEDS YOU", "lost": "LOST"}
+_WORDS = {"ok": "ok", "open": "NEEDS YOU", "lost": "LOST", "over": "over by now"}
 
 
 def run(command: str, arguments: Sequence[str]) -> int:
@@ -25,7 +25,8 @@ def run(command: str, arguments: Sequence[str]) -> int:
     asked = parser.parse(arguments)
     screen = Screen.on(sys.stderr)
     count = {"ok": 0, "open": 0, "lost": 0}
-    for event in _found(asked.url, asked.code.upper(), asked.job, follow=asked.follow):
+    found = _found(asked.url, asked.code.upper(), asked.job, follow=asked.follow)
+    for event in found if asked.follow else judged(found):
         if asked.open and event["outcome"] != "open":
             continue
         count[event["outcome"]] = count.get(event["outcome"], 0) + 1
@@ -57,6 +58,21 @@ def _found(url: str, code: str, job: str, *, follow: bool) -> Iterator[Mapping[s
         return
     query = {"code": code, "job": job, "follow": "1" if follow else "0"}
     yield from connection.lines("GET", f"/rbee/events?{urlencode(query)}")
+
+
+def judged(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same, with the outcome `over` for what was open and has ended since."""
+    known: list[dict[str, Any]] = []
+    still_open: dict[str, list[dict[str, Any]]] = {}
+    for event in map(dict, events):
+        known.append(event)
+        subject = event.get("subject", "")
+        if event["outcome"] == "open" and subject:
+            still_open.setdefault(subject, []).append(event)
+        elif event["outcome"] == "ok":
+            for ended in still_open.pop(subject, ()):
+                ended["outcome"] = "over"
+    return known
 
 
 def told(event: Mapping[str, Any], screen: Screen) -> list[str]:
