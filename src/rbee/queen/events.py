@@ -75,5 +75,5 @@ class Events:
 
 
 def matches(happened: Happened, *, code: str, job: str) -> bool:
-    """Whether it is of this code and job; empty: any."""
-    return (not code or happened.code == code) and (not job or happened.job == job)
+    """Whether it is of this code and job; empty: any. A job is also meant by its client's id."""
+    return (not code or happened.code == code) and job in ("", happened.job, happened.request)

@@ -20,7 +20,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     parser = Parser("events", "Faults, what was done about them, and how it ended. Newest last.")
     parser.add_argument("--follow", "-f", action="store_true")
     parser.add_argument("--code", default="", metavar="CODE")
-    parser.add_argument("--job", default="", metavar="JOB")
+    parser.add_argument("--job", default="", metavar="JOB", help="or the x-request-id sent")
     parser.add_argument("--open", action="store_true", help="only what needs a person")
     asked = parser.parse(arguments)
     screen = Screen.on(sys.stderr)
@@ -53,7 +53,8 @@ def _found(url: str, code: str, job: str, *, follow: bool) -> Iterator[Mapping[s
         if error.code != "NOT_RUNNING" or follow or not Connection.of(url).local:
             raise
         for event in read_events(Connection.of().home):
-            if (not code or event["code"] == code) and (not job or event["job"] == job):
+            of_job = job in ("", event["job"], event.get("request"))
+            if of_job and (not code or event["code"] == code):
                 yield event
         return
     query = {"code": code, "job": job, "follow": "1" if follow else "0"}
