@@ -101,6 +101,9 @@ class Lanes:
             counts[model] = counts.get(model, 0) + len(lane.waiting)
         return counts
 
+    def with_waiting(self) -> list[LaneKey]:
+        return [key for key, lane in self._lanes.items() if len(lane.waiting)]
+
     def enter(
         self,
         key: LaneKey,
@@ -202,6 +205,10 @@ class Lanes:
         lane = self.lane(key)
         lane.problem = error.report
         _answer_all(lane, error.report)
+
+    def turn_away(self, key: LaneKey, error: RbeeError) -> None:
+        """Answer everybody in line; nothing is remembered."""
+        _answer_all(self.lane(key), error.report)
 
     def fail_all(self, error: RbeeError) -> None:
         """Answer everybody in every line; nothing is remembered."""
