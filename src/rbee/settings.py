@@ -49,7 +49,8 @@ class Limits:
     """What a person may bound (TOML section `[limits]`)."""
 
     queue: int = 100
-    """Waiting requests per model; one more gets 503 QUEUE_FULL."""
+    """Waiting requests per model; one more gets 503 QUEUE_FULL with a time, and at that time a
+    place, even if the line is still full: half as many more at most."""
     queue_wait_s: float = 60.0
     """Longest wait for a slot; loading does not count."""
     stall_s: float = 60.0

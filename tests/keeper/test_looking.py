@@ -93,6 +93,23 @@ def test_events_are_read_without_rbee(rbee: Rbee, home: Home) -> None:
     assert [json.loads(line)["code"] for line in only] == ["DISK_FULL"]
 
 
+def test_what_is_mended_needs_nobody(rbee: Rbee, home: Home) -> None:
+    """The end of a fault takes it off the list; another one of the same code stays on it."""
+    home.prepare()
+    found = [
+        {**event("ATTACHED_UNREACHABLE", "open"), "subject": "attached a1"},
+        {**event("ATTACHED_UNREACHABLE", "open"), "subject": "attached a2"},
+        {**event("ATTACHED_UNREACHABLE", "open"), "subject": "attached a1"},
+        event("WORKER_KILLED"),
+        {**event("ATTACHED_UNREACHABLE", "ok"), "subject": "attached a1"},
+    ]
+    (home.state / "events.jsonl").write_text("\n".join(map(json.dumps, found)) + "\n")
+    shown = rbee("events").stdout
+    assert "5 faults, 1 need you" in shown and shown.count("over by now") == 2
+    (left,) = rbee("events", "--open", "--json").stdout.splitlines()
+    assert json.loads(left)["subject"] == "attached a2"
+
+
 def test_config_show_names_each_origin(rbee: Rbee, home: Home) -> None:
     """File, variable, default."""
     home.root.mkdir()

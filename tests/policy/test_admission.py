@@ -69,6 +69,17 @@ def test_a_held_place_is_not_given_away():
     assert decide(replace(IDLE, held=50, limit=50)) == Run()
 
 
+def test_a_promise_holds_in_a_line_that_moves_too_slowly():
+    """Who comes in time finds a place, though all are taken; half as many more at most."""
+    full = replace(BUSY, waiting=100, position=101, held=20)
+
+    assert decide(full) == Full()
+    assert decide(replace(full, promised=True)) == Queue(101)
+    assert decide(replace(full, promised=True, waiting=149, position=150)) == Queue(150)
+    assert decide(replace(full, promised=True, waiting=150, position=151)) == Full()
+    assert decide(replace(full, promised=True, waiting=0, limit=0)) == Full()
+
+
 @given(
     st.builds(
         Door,
@@ -85,11 +96,13 @@ def test_a_held_place_is_not_given_away():
     )
 )
 def test_the_queue_never_grows_beyond_its_bound(door):
-    """Whatever the load, a place in line is within the limit or will have a slot of its own."""
+    """Whatever the load, a place in line is within the limit or will have a slot of its own; what
+    was promised may be half as much more."""
     decision = decide(door)
 
     if isinstance(decision, Queue):
-        assert door.waiting < max(door.limit, door.loading_slots, door.free_slots, 1)
+        limit = door.limit + (door.limit // 2 if door.promised else 0)
+        assert door.waiting < max(limit, door.loading_slots, door.free_slots, 1)
     if isinstance(decision, Run):
         assert door.free_slots > 0 and door.waiting == 0
 
@@ -108,6 +121,9 @@ def test_a_line_that_was_not_measured_is_taken_to_be_slow():
     assert pace.turn_s(8, 2) is None
     pace.served(4.0, now=0, slots=8, waited=False)
 
+    assert pace.turn_s(8, 2) == 2.0 and pace.measured == 1
+    for _ in range(9):
+        pace.served(4.0, now=0, slots=8, waited=False)
     assert pace.turn_s(8, 2) == 2.0 and pace.measured == 4
 
 
@@ -143,7 +159,7 @@ def test_a_place_is_held_for_who_comes_in_time():
 
     assert after_s == 10
     assert not promises.is_due(("x", 0), 9.9) and promises.is_due(("x", 0), 10.0)
-    promises.kept(("x", 0), 10.0)
+    promises.kept(("x", 0), 10.0, beyond=False)
     assert not promises.is_due(("x", 0), 10.0) and promises.held(100, 10.0) == 0
     told(promises, ("y", 0), 20.0, turn_s=4.0)
     assert promises.held(100, 35.0) == 1
@@ -176,6 +192,18 @@ def test_a_broken_promise_makes_the_next_more_careful():
 
     assert again == 35
     assert told(promises, ("z", 0), 24.0, turn_s=10.0) > 240 * 1.2
+
+
+def test_a_place_beyond_the_limit_makes_the_next_more_careful_too():
+    """The line was promised too fast a time, though nobody was refused for it."""
+    within, beyond = Promises(), Promises()
+    for promises in (within, beyond):
+        for number in range(20):
+            told(promises, ("", number), 0.0, turn_s=10.0)
+        promises.kept(("", 0), 24.0, beyond=promises is beyond)
+
+    times = [told(one, ("z", 0), 24.0, turn_s=10.0) for one in (within, beyond)]
+    assert times[0] == pytest.approx(times[1] / 1.5, rel=0.03)
 
 
 def test_the_number_of_promises_is_bounded():

@@ -108,6 +108,39 @@ def test_one_that_goes_is_told_and_comes_back(tmp_path):
         await until(lambda: here.core.roster.workers["a1"].state == "READY")
         told = [(one.code, one.outcome) for one in here.core.events.recent()]
         assert told == [("ATTACHED_UNREACHABLE", "open"), ("ATTACHED_UNREACHABLE", "ok")]
+        assert here.core.events.open_of("attached a1") is None
+
+    with_server(tmp_path, body)
+
+
+def test_a_fault_of_an_earlier_life_is_over_once_it_answers(tmp_path):
+    """The queen was restarted in between: nobody is needed for what is well again."""
+
+    async def body(here, server):
+        server.stop()
+        await until(lambda: here.core.events.open_of("attached a1"))
+        await here.core.attached.close()
+        here.core.events.close()
+        await server.start()
+        async with stage(tmp_path, timing=FAST) as other:
+            other.core.events.load()
+            assert other.core.events.open_of("attached a1").code == "ATTACHED_UNREACHABLE"
+            other.core.attached.load(tmp_path / "attached.json")
+            await until(lambda: other.core.events.open_of("attached a1") is None)
+            assert other.core.events.recent()[-1].outcome == "ok"
+            await other.core.attached.close()
+
+    with_server(tmp_path, body)
+
+
+def test_a_fault_of_one_that_is_detached_is_over(tmp_path):
+    """And another server that gets its number begins with nothing."""
+
+    async def body(here, server):
+        server.stop()
+        await until(lambda: here.core.events.open_of("attached a1"))
+        here.core.attached.drop("a1")
+        assert here.core.events.open_of("attached a1") is None
 
     with_server(tmp_path, body)
 

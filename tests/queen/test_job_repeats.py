@@ -98,6 +98,38 @@ def test_a_hang_up_does_not_end_it(tmp_path):
     with_engine(tmp_path, body, play)
 
 
+def test_a_job_keeps_the_id_that_its_client_gave_it(tmp_path):
+    """Each try has its own; the job is one."""
+
+    async def body(here, engine):
+        answers = [
+            await here.client.post(
+                CHAT, json=ASK, headers={"idempotency-key": "k", "x-request-id": name}
+            )
+            for name in ("first", "second")
+        ]
+        assert [one.headers["x-request-id"] for one in answers] == ["first", "second"]
+        jobs = {one.headers["x-rbee-job"] for one in answers}
+        assert jobs == {job.id for job in here.core.jobs.listed(ADMIN)}
+
+    with_engine(tmp_path, body, say(WHOLE))
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/responses", "/v1/messages", "/v1/embeddings", "/completion", "/tokenize"]
+)
+def test_a_key_that_is_not_held_to_is_refused(tmp_path, path):
+    """No client may believe that its request runs once where it would not; nothing runs."""
+
+    async def body(here, engine):
+        answer = await asked(here, path=path)
+        error = answer.json()["error"]
+        assert (answer.status_code, engine.asked) == (400, [])
+        assert "Idempotency-Key" in error["message"]
+
+    with_engine(tmp_path, body, say(WHOLE))
+
+
 def test_another_body_under_the_same_key_is_a_conflict(tmp_path):
     """409, on the route of jobs too; nothing runs."""
 

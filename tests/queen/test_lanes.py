@@ -111,7 +111,7 @@ def test_a_full_queue_refuses_with_a_measured_time():
         with pytest.raises(RbeeError) as caught:
             world.enter()
 
-        assert caught.value.code == "QUEUE_FULL" and caught.value.facts["retry_after_s"] == 15
+        assert caught.value.code == "QUEUE_FULL" and caught.value.facts["retry_after_s"] == 18
 
     in_loop(body)
 

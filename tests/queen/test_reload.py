@@ -73,7 +73,7 @@ def test_a_block_that_was_changed_is_newer_than_what_serve_said(tmp_path):
 
 
 def test_a_mistake_in_the_file_changes_nothing_and_is_told(tmp_path):
-    """Once, as an event that needs a person."""
+    """Once, as an event that needs a person, until the file can be read again."""
 
     async def story():
         async with met(tmp_path) as (here, _hive):
@@ -84,6 +84,10 @@ def test_a_mistake_in_the_file_changes_nothing_and_is_told(tmp_path):
             (told,) = here.core.events.recent(code="CONFIG_INVALID", job="")
             assert told.outcome == "open" and "queue" in told.what
             assert here.core.settings is before
+            home.config.write_text("[limits]\nqueue = 5\n")
+            await soon(lambda: here.core.lanes.queue_limit == 5)
+            assert [one.outcome for one in here.core.events.recent()] == ["open", "ok"]
+            assert here.core.events.open_of("rbee.toml") is None
             following.cancel()
 
     asyncio.run(story())

@@ -95,3 +95,63 @@ def test_who_waits_that_long_gets_in(case, kind):
     share = kept / back
     print(f"{case}, {kind}: {kept} of {back} got in ({share:.1%})")
     assert share >= 0.9
+
+
+def crowd(seed: int, kind: str, *, slower: float, after_s: float, alone: float) -> tuple[int, int]:
+    """How many of a crowd came back when they were told, and how many of those got in. From
+    `after_s` after they came on, an answer takes `slower` times as long. `alone`: how much faster
+    an answer is that has the machine for itself; then one such is all that was measured, else the
+    line itself was."""
+    world = QueueWorld(seed, queue_limit=LIMIT)
+    world.worker("w1", SLOTS // 2)
+    world.worker("w2", SLOTS // 2)
+    dice, began = world.dice, 150.0
+    answer = answers(world, kind)
+    back = kept = 0
+
+    def service(worker: str) -> tuple[float, str | None]:
+        took_s, code = answer(worker)
+        by_itself = sum(world.roster.busy.values()) == 1
+        late = world.now >= began + after_s
+        return took_s * (slower if late else 1) / (alone if by_itself else 1), code
+
+    def ask(client: Client, told: bool) -> None:
+        nonlocal back, kept
+        error = world.come(client)
+        back += told
+        kept += told and error is None
+        if error is not None and not told:
+            when = world.now + error.facts["retry_after_s"] + dice.uniform(0, 0.5)
+            world.at(when, lambda: ask(client, True))
+
+    world.service = service
+    for number in range(1 if alone > 1 else 60):
+        world.at(0.0, lambda n=number: ask(Client(1000 + n), False))
+    for number in range(200):
+        world.at(began, lambda n=number: ask(Client(n), False))
+    world.run()
+    return back, kept
+
+
+@pytest.mark.parametrize("kind", ["even", "random", "heavy"])
+@pytest.mark.parametrize("after_s", [0.0, 5.0])
+@pytest.mark.parametrize("slower", [1.0, 1 / 0.7, 2.0])
+def test_a_line_that_becomes_slower_keeps_what_it_promised(slower, after_s, kind):
+    """A rate that falls by 30 %, or to the half, when others have been told by it; each comes back
+    once."""
+    found = [crowd(seed, kind, slower=slower, after_s=after_s, alone=1) for seed in range(_SEEDS)]
+
+    back, kept = (sum(numbers) for numbers in zip(*found, strict=True))
+    assert back == 92 * _SEEDS and kept >= back * 0.97, found
+
+
+@pytest.mark.parametrize("slower", [1.0, 1 / 0.7])
+@pytest.mark.parametrize("alone", [4, 8])
+def test_one_answer_on_an_idle_machine_promises_little(alone, slower):
+    """All that was measured is one answer that had the machine for itself: in a crowd each takes so
+    many times as long, for the workers share the processors, with each other and with what else
+    runs."""
+    found = [crowd(seed, "even", slower=slower, after_s=0, alone=alone) for seed in range(_SEEDS)]
+
+    back, kept = (sum(numbers) for numbers in zip(*found, strict=True))
+    assert back == 92 * _SEEDS and kept >= back * 0.95, found

@@ -48,6 +48,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
+    async def reach(self, when: float) -> None:
+        """Let everything happen that is planned until then."""
+        reached = self.create_future()
+        self.call_at(when, reached.set_result, None)
+        await reached
+
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run to the end. Raises NothingWillHappen if it would wait for ever."""
         asyncio.set_event_loop(self)

@@ -41,6 +41,7 @@ class Resources:
                     what=error.report.message,
                     done=done,
                     outcome="open" if one.low else "ok",
+                    subject=one.what,
                 )
             )
 

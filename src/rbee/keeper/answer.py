@@ -224,7 +224,8 @@ class Answering:
         reply = self._connection.open(
             "POST", CHAT, self._question.body(), headers=_EVENTS, on_tick=self._tick
         )
-        self._reading.summary.job = reply.header("x-request-id") or ""
+        job = reply.header("x-rbee-job") or reply.header("x-request-id")
+        self._reading.summary.job = job or ""
         self._reading.read(self._connection, reply)
 
     def _tick(self) -> None:

@@ -23,7 +23,7 @@ short a second refusal."""
 _WEIGHT = 0.1
 """Of the newest measurement in a running mean."""
 _LONE_ANSWERS_WORTH = 4
-"""Measured ends of a full line that all lone answers together are worth."""
+"""Measured ends of a full line that all lone answers together are worth at most."""
 _SPREAD = 1.3
 """Standard deviations that hold nine cases of ten."""
 _BROKEN, _KEPT = 1.5, 0.98
@@ -115,11 +115,12 @@ def decide(door: Door) -> Decision:
 
     While nothing is ready, as many as will have a slot may wait beyond the limit: with a queue of
     0 a model could otherwise never be loaded on demand. A promise holds a place, never a slot: an
-    idle slot is given to whoever comes.
+    idle slot is given to whoever comes. A line that moves more slowly than it was measured has no
+    place yet when one was promised: then it grows, by as many as may be promised and no more.
     """
     if door.free_slots > 0 and door.waiting == 0:
         return Run()
-    limit = door.limit
+    limit = door.limit + (promised_places(door.limit) if door.promised else 0)
     if door.ready_slots == 0:
         limit = max(limit, door.loading_slots, 1)
     taken = door.waiting if door.promised else door.waiting + door.held
@@ -129,6 +130,12 @@ def decide(door: Door) -> Decision:
     if turn_s is None or left_s is None or surely_s(door.position, turn_s) < left_s:
         return Queue(door.position)
     return TooLate(expected_wait_s(door.position, turn_s))
+
+
+def promised_places(limit: int) -> int:
+    """Places that promises may hold of a line of this limit, and the most that they may take beyond
+    it."""
+    return limit // 2
 
 
 def expected_wait_s(position: int, turn_s: float) -> float:
@@ -190,7 +197,8 @@ class Pace:
     def measured(self) -> int:
         """How many ends stand behind `turn_s`; a running mean forgets the oldest ones. Lone answers
         tell little of a full line, however many there were."""
-        return min(self._full.count, int(2 / _WEIGHT - 1)) or _LONE_ANSWERS_WORTH
+        lone = min(self._alone.count, _LONE_ANSWERS_WORTH)
+        return min(self._full.count, int(2 / _WEIGHT - 1)) or lone
 
 
 class _Mean:
@@ -220,9 +228,9 @@ class Promises:
 
     Each is told when, after all who were promised before, one more place will be free; as many
     places are held as promises are out, at most half of all. Who does not come back in time loses
-    it. How much later than computed people are told to come is learnt from whether they found their
-    place: one who did not makes it grow by as much as twenty who did make it shrink, so that it
-    settles where 95 of a hundred do.
+    it. How much later than computed people are told to come is learnt from whether they found a
+    place within the limit: one who did not makes it grow by as much as twenty who did make it
+    shrink, so that it settles where 95 of a hundred do.
     """
 
     def __init__(self) -> None:
@@ -241,20 +249,20 @@ class Promises:
             _, promise = heappop(self._by_end)
             if promise in self._by_mark.get(promise.mark, ()):
                 self._drop(promise)
-        return min(len(self._in_order), limit // 2)
+        return min(len(self._in_order), promised_places(limit))
 
     def is_due(self, mark: Mark, now: float) -> bool:
         """Whether a place is held for a request like this."""
         own = self._by_mark.get(mark)
         return own is not None and own[0].due_at <= now
 
-    def kept(self, mark: Mark, now: float) -> None:
-        """A request like this got in."""
+    def kept(self, mark: Mark, now: float, *, beyond: bool) -> None:
+        """A request like this got in; `beyond`: only because it was promised."""
         own = self._by_mark.get(mark)
         if own is None:
             return
         if own[0].due_at <= now:
-            self._care = max(_CARE_MIN, self._care * _KEPT)
+            self._learn(broken=beyond)
         self._drop(own[0])
 
     def refuse(self, mark: Mark, turn_s: float, *, measured: int = 0, most: int, now: float) -> int:
@@ -267,7 +275,7 @@ class Promises:
         before = len(self._in_order)
         number = self._made
         if own is not None and own[0].due_at <= now:
-            self._care = min(_CARE_MAX, self._care * _BROKEN)
+            self._learn(broken=True)
             number = own[0].number
             before = bisect_left(self._in_order, own[0])
             self._drop(own[0])
@@ -281,6 +289,10 @@ class Promises:
         until = now + after_s + max(_HELD_MIN_S, after_s * _HELD_SHARE)
         self._put(_Promise(number, now + after_s, now, until, mark))
         return after_s
+
+    def _learn(self, *, broken: bool) -> None:
+        care = self._care * (_BROKEN if broken else _KEPT)
+        self._care = min(_CARE_MAX, max(_CARE_MIN, care))
 
     def _put(self, promise: _Promise) -> None:
         insort(self._in_order, promise)

@@ -42,7 +42,7 @@ class Effect(StrEnum):
     TELL_FAILED = "TELL_FAILED"
     """It gets nothing, those who wait for it are told, and so is the log of faults."""
     TELL_BACK = "TELL_BACK"
-    """The log of faults is told that it is well again."""
+    """What stands open of it in the log of faults, of an earlier life too, is over."""
 
 
 Row = tuple[State, tuple[Effect, ...]]
@@ -52,7 +52,7 @@ _FAILS: Row = (_S.FAILED, (_F.SHOW, _F.TELL_FAILED))
 
 TABLE: Mapping[tuple[State, Event], Row] = MappingProxyType(
     {
-        (_S.NEW, _E.ANSWERED): (_S.READY, (_F.SHOW,)),
+        (_S.NEW, _E.ANSWERED): (_S.READY, (_F.SHOW, _F.TELL_BACK)),
         (_S.NEW, _E.REFUSED): _FAILS,
         (_S.NEW, _E.SILENT): _FAILS,
         (_S.NEW, _E.SILENT_AT_WORK): (_S.NEW, ()),

@@ -17,6 +17,7 @@ from rbee.errors import RbeeError, Report
 from rbee.queen.allowance import Place
 from rbee.wire import problem, sse
 from rbee.wire.control import WorkerView
+from rbee.wire.request_id import taken_over
 from rbee.wire.transcript import Transcript
 
 Headers = Sequence[tuple[str, str]]
@@ -45,6 +46,8 @@ class Answer:
     ) -> None:
         self.exchange = exchange
         self.job_id = job_id
+        self.request_id = taken_over(exchange.request.header("x-request-id"))
+        """The id that the client chose; empty: none, and the job's is told in its place."""
         self.dialect = dialect
         self.streams = False
         """Whether the client asked for a stream; set once the request is parsed."""
@@ -58,9 +61,12 @@ class Answer:
         self.splices: list[Mapping[str, Any]] = []
         self.transcript: Transcript | None = None
         """What an earlier life of the queen has given the client; None: nothing."""
-        self._headers = [*headers, ("x-request-id", job_id)]
+        told = self.request_id or job_id
+        self._headers = [*headers, ("x-request-id", told)]
+        if self.request_id:
+            self._headers.append(("x-rbee-job", job_id))
         if dialect is Dialect.ANTHROPIC:
-            self._headers.append(("request-id", job_id))  # where Anthropic's SDK looks
+            self._headers.append(("request-id", told))  # where Anthropic's SDK looks
         self._done = False
 
     @property

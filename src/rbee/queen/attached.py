@@ -122,6 +122,7 @@ class AttachedWorkers:
     def _end(self, id_: str) -> None:
         server = self._servers.pop(id_)
         server.task.cancel()
+        server.tell_mended("was detached, or attached anew", "this fault of it is over")
         self._name_models()
         view = server.view
         if not self.of(view.model):
@@ -229,11 +230,21 @@ class _Server:
             self._log(self._error.code, self._error.report.message, done, "open")
             _leave_to_others(self._core, self._say, view, self._error)
         elif Effect.TELL_BACK in effects:
-            what = f"{view.id}, an attached server, answers again"
-            self._log("ATTACHED_UNREACHABLE", what, "it gets work again", "ok")
+            self.tell_mended("answers again", "it gets work again")
+
+    def tell_mended(self, what: str, done: str) -> None:
+        """What stands open of it in the log of faults needs nobody any more."""
+        fault = self._core.events.open_of(self._subject)
+        if fault is not None:
+            self._log(fault.code, f"{self.wish.id}, an attached server, {what}", done, "ok")
+
+    @property
+    def _subject(self) -> str:
+        return f"attached {self.wish.id}"
 
     def _log(self, code: str, what: str, done: str, outcome: str) -> None:
-        about = {"model": self.wish.model, "worker": self.wish.id}
+        wish = self.wish
+        about = {"model": wish.model, "worker": wish.id, "subject": self._subject}
         self._say(Happened(time.time(), code, what, done, outcome, **about))
 
 

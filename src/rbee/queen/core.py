@@ -39,6 +39,7 @@ from rbee.wire import control
 from rbee.wire.problem import from_problem, to_problem
 
 if TYPE_CHECKING:
+    from rbee.queen.answer import Answer
     from rbee.queen.jobs import Jobs
 
 
@@ -129,8 +130,16 @@ class Core:
             return
         if self.link.mismatch is not None:
             raise self.link.mismatch
-        if self.clock() - self._hive_away_since > self.settings.timing.worker_start_s:
+        away_until = self.hive_given_up_at
+        if away_until is not None and self.clock() >= away_until:
             raise RbeeError("HIVE_LOST")
+
+    @property
+    def hive_given_up_at(self) -> float | None:
+        """When nobody waits any longer for the hive that is away; None: it is here."""
+        if self.roster.hive_connected:
+            return None
+        return self._hive_away_since + self.settings.timing.worker_start_s
 
     def waiting_facts(self, ticket: Ticket) -> Mapping[str, Any]:
         """What a waiting client is told."""
@@ -160,8 +169,11 @@ class Core:
         self.link.tell(control.Suspect(worker, to_problem(error.report)))
         self.roster.drop(worker)
 
-    def log_request(self, job: str, model: str, path: str, code: str, caller: str) -> None:
-        self._log("request", job=job, model=model, path=path, code=code, caller=caller)
+    def log_request(self, answer: Answer, model: str, **facts: str) -> None:
+        ids = {"job": answer.job_id}
+        if answer.request_id:
+            ids["request"] = answer.request_id
+        self._log("request", **ids, model=model, **facts)
 
     def note(self, event: str, **facts: str) -> None:
         """A line in the log."""

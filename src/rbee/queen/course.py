@@ -100,6 +100,7 @@ class Course:
             model=self.model,
             worker=failed.worker,
             job=self._answer.job_id,
+            request=self._answer.request_id,
         )
         self._core.events.add(happened)
 

@@ -28,18 +28,19 @@ class Events:
         self._path = path
         self._recent: deque[Happened] = deque(maxlen=_KEPT)
         self._followers: set[asyncio.Queue[Happened]] = set()
+        self._open: dict[str, Happened] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="events")
 
     def load(self) -> None:
         """Remember the newest of earlier lives; lines that cannot be read are passed over."""
         for line in read_tail(self._path, _KEPT):
             try:
-                self._recent.append(msgspec.json.decode(line, type=Happened))
+                self._remember(msgspec.json.decode(line, type=Happened))
             except UNREADABLE:
                 continue
 
     def add(self, happened: Happened) -> None:
-        self._recent.append(happened)
+        self._remember(happened)
         for follower in self._followers:
             if follower.qsize() < _KEPT:
                 follower.put_nowait(happened)
@@ -49,6 +50,10 @@ class Events:
     def recent(self, *, code: str = "", job: str = "") -> list[Happened]:
         """Oldest first."""
         return [one for one in self._recent if matches(one, code=code, job=job)]
+
+    def open_of(self, subject: str) -> Happened | None:
+        """The newest fault of it whose end was not told."""
+        return self._open.get(subject)
 
     def follow(self) -> asyncio.Queue[Happened]:
         queue: asyncio.Queue[Happened] = asyncio.Queue()
@@ -61,7 +66,14 @@ class Events:
     def close(self) -> None:
         self._writer.shutdown(wait=True)
 
+    def _remember(self, happened: Happened) -> None:
+        self._recent.append(happened)
+        if happened.outcome == "open" and happened.subject:
+            self._open[happened.subject] = happened
+        elif happened.outcome == "ok":
+            self._open.pop(happened.subject, None)
+
 
 def matches(happened: Happened, *, code: str, job: str) -> bool:
-    """Whether it is of this code and job; empty: any."""
-    return (not code or happened.code == code) and (not job or happened.job == job)
+    """Whether it is of this code and job; empty: any. A job is also meant by its client's id."""
+    return (not code or happened.code == code) and job in ("", happened.job, happened.request)

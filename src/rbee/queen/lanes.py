@@ -101,6 +101,9 @@ class Lanes:
             counts[model] = counts.get(model, 0) + len(lane.waiting)
         return counts
 
+    def with_waiting(self) -> list[LaneKey]:
+        return [key for key, lane in self._lanes.items() if len(lane.waiting)]
+
     def enter(
         self,
         key: LaneKey,
@@ -203,6 +206,10 @@ class Lanes:
         lane.problem = error.report
         _answer_all(lane, error.report)
 
+    def turn_away(self, key: LaneKey, error: RbeeError) -> None:
+        """Answer everybody in line; nothing is remembered."""
+        _answer_all(self.lane(key), error.report)
+
     def fail_all(self, error: RbeeError) -> None:
         """Answer everybody in every line; nothing is remembered."""
         for lane in self._lanes.values():
@@ -274,7 +281,7 @@ class Lanes:
             ticket = displaced.item
             if not ticket.lease.done():
                 ticket.lease.set_exception(self._full(key, lane, ticket.claim))
-        lane.promises.kept(claim.mark, now)
+        lane.promises.kept(claim.mark, now, beyond=door.waiting >= door.limit)
 
     def _full(self, key: LaneKey, lane: Lane, claim: Claim) -> RbeeError:
         turn_s = self._turn_s(key, lane) or admission.ASSUMED_SERVICE_S

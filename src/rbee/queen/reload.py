@@ -14,6 +14,7 @@ from rbee.settings import KEEP_ALWAYS, Settings
 from rbee.wire import control
 
 LOOK_S = 0.25
+_SUBJECT = "rbee.toml"
 
 
 class Reload:
@@ -56,6 +57,9 @@ class Reload:
             if served.how.keep_alive_s == KEEP_ALWAYS and not core.wishes.has(lane):
                 core.want_always(served)
         self._note("rbee.toml is applied")
+        fault = core.events.open_of(_SUBJECT)
+        if fault is not None:
+            self._happened(fault.code, "rbee.toml can be read again", "it is applied", "ok")
 
     def _say(self, wish: control.ModelWish) -> None:
         """What this wish is by the new settings; none, if its model is not declared any more."""
@@ -70,13 +74,11 @@ class Reload:
             core.link.tell(control.Want(fresh))
 
     def _told(self, error: RbeeError) -> None:
-        happened = control.Happened(
-            at=time.time(),
-            code=error.code,
-            what=error.report.message,
-            done="the settings from before hold on",
-            outcome="open",
-        )
-        self._core.events.add(happened)
-        self._core.counters.event(error.code)
+        done = "the settings from before hold on"
+        self._happened(error.code, error.report.message, done, "open")
         self._note("rbee.toml is not applied", problem=str(error))
+
+    def _happened(self, code: str, what: str, done: str, outcome: str) -> None:
+        happened = control.Happened(time.time(), code, what, done, outcome, subject=_SUBJECT)
+        self._core.events.add(happened)
+        self._core.counters.event(code)

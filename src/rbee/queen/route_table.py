@@ -28,6 +28,10 @@ def _post(handler: Handler, dialect: Dialect = Dialect.OPENAI) -> Route:
     return Route({"POST": handler}, dialect)
 
 
+def _once(handler: Handler) -> Route:
+    return Route({"POST": once(handler, journalled=True)}, once=True)
+
+
 def _admin(method: str, handler: Handler) -> Route:
     return Route({method: handler}, admin=True)
 
@@ -40,13 +44,13 @@ ROUTES: dict[str, Route] = {
     "/openapi.json": _public(listing.openapi),
     "/v1/models": _get(listing.models),
     "/v1/models/": _get(listing.model),
-    "/v1/chat/completions": _post(once(inference.chat, journalled=True)),
-    "/v1/completions": _post(once(inference.chat, journalled=True)),
+    "/v1/chat/completions": _once(inference.chat),
+    "/v1/completions": _once(inference.chat),
     "/v1/embeddings": _post(inference.embeddings),
     "/v1/responses": _post(once(inference.passed), Dialect.RESPONSES),
     "/v1/messages": _post(once(inference.passed), Dialect.ANTHROPIC),
     "/v1/messages/count_tokens": _post(inference.plain, Dialect.ANTHROPIC),
-    "/v1/jobs": Route({"GET": job_routes.every, "POST": job_routes.create}),
+    "/v1/jobs": Route({"GET": job_routes.every, "POST": job_routes.create}, once=True),
     "/v1/jobs/": Route({"GET": job_routes.one, "DELETE": job_routes.cancel}),
     "/v1/rerank": _post(inference.plain),
     "/infill": _post(inference.passed, Dialect.NATIVE),

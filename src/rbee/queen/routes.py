@@ -25,7 +25,7 @@ Handler = Callable[["Visit"], Awaitable[None]]
 
 _CORS_HEADERS = (
     "authorization, content-type, x-api-key, x-request-timeout, x-rbee-events, x-rbee-quiet, "
-    "x-rbee-exact, x-rbee-priority, idempotency-key, last-event-id, "
+    "x-rbee-exact, x-rbee-priority, x-request-id, idempotency-key, last-event-id, "
     "anthropic-version, anthropic-beta, openai-organization, openai-project, "
     "x-stainless-arch, x-stainless-lang, x-stainless-os, x-stainless-package-version, "
     "x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
@@ -34,7 +34,7 @@ _CORS_HEADERS = (
 """`*` does not cover Authorization, and SDKs in browsers send x-stainless-*."""
 
 _EXPOSED = (
-    "x-request-id, retry-after, x-should-retry, x-rbee-degraded, "
+    "x-request-id, x-rbee-job, retry-after, x-should-retry, x-rbee-degraded, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
@@ -50,6 +50,8 @@ class Route:
     """Open on the admin socket, and to a key with the role `admin`."""
     public: bool = False
     """Open without a key."""
+    once: bool = False
+    """An Idempotency-Key is held to; everywhere else a POST that brings one is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,8 @@ class Router:
                 allowed=sorted(route.methods),
             )
         if method == "POST":
+            if not route.once and request.header("idempotency-key") is not None:
+                raise _kept_nowhere(request.path)
             kind = (request.header("content-type") or "").split(";")[0].strip().lower()
             if kind != "application/json":
                 raise RbeeError("CONTENT_TYPE_REFUSED", content_type=kind[:100] or "of no type")
@@ -229,6 +233,15 @@ class Router:
                 ("vary", "origin"),
             ]
         exchange.respond(204, headers, b"")
+
+
+def _kept_nowhere(path: str) -> RbeeError:
+    """A client that brings the key must not believe that its request runs once."""
+    problem = (
+        f"Idempotency-Key is not possible on {path[:200]}: send the request without it, "
+        "or ask /v1/chat/completions or /v1/completions"
+    )
+    return RbeeError("INVALID_REQUEST", problem=problem, param="Idempotency-Key")
 
 
 def _cancel(task: asyncio.Task[None]) -> None:

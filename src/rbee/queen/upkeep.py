@@ -1,5 +1,5 @@
-"""What the queen looks at though nobody asks: workers to be tried again, whether a hive could dial
-her, and how short memory is.
+"""What the queen looks at though nobody asks: workers to be tried again, lines that nobody will
+serve, whether a hive could dial her, and how short memory is.
 
 The hot path reads no file: memory is looked at in a thread, every few seconds.
 """
@@ -10,6 +10,7 @@ import asyncio
 from pathlib import Path
 
 from rbee.edge.memory import PROC, read_memory
+from rbee.errors import RbeeError
 from rbee.queen.core import Core
 
 _LOOK_EVERY_S = 0.5
@@ -20,8 +21,18 @@ async def tend(core: Core, proc: Path = PROC) -> None:
     memory_at = core.clock()
     while True:
         core.lanes.look()
+        look_at_lines(core)
         await core.link.stay_reachable()
         if core.clock() >= memory_at:
             memory_at = core.clock() + core.settings.timing.memory_look_s
             core.feel(await asyncio.to_thread(read_memory, proc))
         await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def look_at_lines(core: Core) -> None:
+    """Nobody waits for a model that no hive can load any more."""
+    for lane in core.lanes.with_waiting():
+        try:
+            core.check_hive(lane)
+        except RbeeError as error:
+            core.lanes.turn_away(lane, error)

@@ -1,4 +1,8 @@
-"""The wait for a slot: bounded in time, visible to the client, ended by a hang-up."""
+"""The wait for a slot: bounded in time, visible to the client, ended by a hang-up.
+
+Who waits sleeps until there is a slot, or until the next thing of its own is due: the end of its
+patience, its deadline, a word to its client. Ten thousand in line cost the loop nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,8 @@ from rbee.queen.roster import LaneKey
 from rbee.queen.served_models import Served
 from rbee.wire.attached import PATHS
 
-_LOOK_EVERY_S = 0.25
+_SOON_S = 0.001
+"""Shortest sleep: what is due now is looked at in the next turn of the loop."""
 
 
 class Waiting:
@@ -52,7 +57,7 @@ class Waiting:
         )
         try:
             while not ticket.lease.done():
-                await asyncio.wait({ticket.lease}, timeout=_LOOK_EVERY_S)
+                await asyncio.wait({ticket.lease}, timeout=self._rest_s(ticket))
                 if not ticket.lease.done():
                     self._check(ticket)
             lease = ticket.lease.result()
@@ -88,6 +93,19 @@ class Waiting:
                 engine_says=says,
             )
 
+    def _rest_s(self, ticket: Ticket) -> float:
+        """Until something is due."""
+        core, call = self._core, self._call
+        now = core.clock()
+        rests = [core.settings.limits.queue_wait_s - core.lanes.waited_s(ticket)]
+        if call.deadline is not None:
+            rests.append(call.deadline.at - now)
+        if self._telling.next_at is not None:
+            rests.append(self._telling.next_at - now)
+        if core.hive_given_up_at is not None and core.hive_given_up_at > now:
+            rests.append(core.hive_given_up_at - now)
+        return max(_SOON_S, min(rests))
+
     def _check(self, ticket: Ticket) -> None:
         core, call = self._core, self._call
         core.check_hive(ticket.lane)
@@ -112,6 +130,11 @@ class Telling:
         held_s = 0.25 if answer.typed_events else timing.hold_status_s
         self._next_at = core.clock() + held_s
         self._last: Mapping[str, Any] = {}
+
+    @property
+    def next_at(self) -> float | None:
+        """When the client is told something again; None: never."""
+        return self._next_at if self._streams else None
 
     def waiting(self, facts: Mapping[str, Any], now: float) -> None:
         if not self._streams or now < self._next_at:

@@ -209,6 +209,10 @@ class Happened(msgspec.Struct, frozen=True, tag="happened"):
     model: str = ""
     worker: str = ""
     job: str = ""
+    request: str = ""
+    """The id that the client gave it."""
+    subject: str = ""
+    """What it is about, where its end will be told: an `ok` of it ends each `open` before."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

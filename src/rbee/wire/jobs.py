@@ -23,8 +23,14 @@ ENDPOINTS = (CHAT, COMPLETIONS)
 CANCEL = "cancel"
 CONTINUE = "continue"
 
-KEPT_HEADERS = ("x-request-timeout", "x-rbee-exact", "x-rbee-priority", "x-rbee-quiet")
-"""Headers of the asking request that its answer depends on."""
+KEPT_HEADERS = (
+    "x-request-timeout",
+    "x-rbee-exact",
+    "x-rbee-priority",
+    "x-rbee-quiet",
+    "x-request-id",
+)
+"""Headers of the asking request that its answer depends on, and its client's name for it."""
 
 _MARK = b": mark "
 _MOST_KEY = 255

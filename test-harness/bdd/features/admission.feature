@@ -5,7 +5,7 @@ Feature: More work than there is room for
   Scenario: Two hundred clients at once on 8 slots and a queue of 100
     Given the setting RBEE_LIMITS_QUEUE_WAIT_S is 300
     And rbee serves the model tiny with --replicas 2 --parallel 4
-    And a request was served
+    And 4 requests were served
     When 200 clients ask at once for 2 tokens, and come back when they are told
     Then 108 of them were served and 92 were refused within 1 s
     And of those who came back at least 90 % were served

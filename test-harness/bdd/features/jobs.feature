@@ -70,6 +70,8 @@ Feature: Jobs
     Then both answers are the same, of the same job
     When I ask for 9 tokens under the key mine
     Then the answer is 409 IDEMPOTENCY_CONFLICT
+    When I ask the route /v1/responses under the key mine
+    Then the answer is 400 INVALID_REQUEST
 
   Scenario: Jobs on the command line
     Given rbee serves the model tiny

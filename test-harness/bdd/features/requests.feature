@@ -63,6 +63,13 @@ Feature: Requests, good and bad
     When I post text to /v1/chat/completions
     Then the answer is 415 CONTENT_TYPE_REFUSED
 
+  Scenario: A client gives its request an id of its own
+    Given rbee serves the model tiny
+    When I ask with the id 7f3c5a4e-2d0b-4c1e
+    Then the answer has this id, and so has the log of rbee
+    When I ask with an id that is no plain word
+    Then the answer has another id
+
   Scenario: A prompt longer than the context
     Given rbee serves the model tiny
     When I send a prompt of 2000 words

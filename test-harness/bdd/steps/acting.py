@@ -14,6 +14,7 @@ from pytest_bdd import parsers, when
 
 from eventually import eventually
 from faults import files, sockets
+from world import chat_body
 
 SIGNALS = {
     "SIGKILL": signal.SIGKILL,
@@ -80,6 +81,18 @@ def ask_tokens(world, count):
 @when(parsers.re(r"I request (?P<method>\S+) (?P<path>\S+)"))
 def ask(world, method, path):
     world.ask(method, path)
+
+
+@when(parsers.parse("I ask with the id {text}"))
+def ask_with_id(world, text):
+    world.seen["id"] = text
+    headers = {"x-request-id": text}
+    world.ask("POST", "/v1/chat/completions", json=chat_body(max_tokens=1), headers=headers)
+
+
+@when("I ask with an id that is no plain word")
+def ask_with_bad_id(world):
+    ask_with_id(world, '"; shutdown')
 
 
 @when(parsers.parse("I request {method} {path} with the header {name}: {value}"))

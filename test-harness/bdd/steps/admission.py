@@ -32,8 +32,14 @@ def ask_all(world, found, *, come_back=False, within_s=240):
 
 @given("a request was served")
 def was_served(world):
-    answer = world.home.chat(max_tokens=2)
-    assert answer.status_code == 200, answer.text
+    were_served(world, 1)
+
+
+@given(parsers.parse("{count:d} requests were served"))
+def were_served(world, count):
+    for _ in range(count):
+        answer = world.home.chat(max_tokens=2)
+        assert answer.status_code == 200, answer.text
 
 
 @given(parsers.parse("{count:d} streams are running"))

@@ -10,6 +10,21 @@ from pytest_bdd import parsers, then
 from eventually import eventually
 
 
+@then("the answer has this id, and so has the log of rbee")
+def has_id(world):
+    assert world.answer.status_code == 200, world.answer.text
+    assert world.answer.headers["x-request-id"] == world.seen["id"]
+    job = world.answer.headers["x-rbee-job"]
+    lines = (world.home.path / "logs" / "queen.log").read_text().splitlines()
+    assert any(world.seen["id"] in line and job in line for line in lines)
+
+
+@then("the answer has another id")
+def has_another_id(world):
+    assert world.answer.status_code == 200, world.answer.text
+    assert world.answer.headers["x-request-id"].startswith("job_")
+
+
 @then(parsers.parse("the answer is {status:d}"))
 def answered(world, status):
     assert world.answer.status_code == status, world.answer.text

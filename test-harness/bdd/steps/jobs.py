@@ -152,6 +152,11 @@ def ask_under_key(world, tokens, key):
     under_key(world, tokens, key)
 
 
+@when(parsers.parse("I ask the route {path} under the key {key}"))
+def ask_route_under_key(world, path, key):
+    world.ask("POST", path, json={"model": "tiny", "input": "Hi"}, headers={"idempotency-key": key})
+
+
 def under_key(world: World, tokens: int, key: str) -> httpx.Response:
     headers = {"idempotency-key": key}
     body = chat_body(PROMPT, max_tokens=tokens)
