@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from rbee.policy.keys import OWNER as ADMIN
+from rbee.queen.route_table import ROUTES
 from rbee.settings import Limits
 from rbee.wire.jobs import Record
 from tests.queen.job_stage import (
@@ -279,8 +280,10 @@ def test_an_accepted_job_is_not_turned_away_by_a_restart(tmp_path):
         async with AsyncExitStack() as stack:
             busy = gated(BEGIN, REST)
             other = await stack.enter_async_context(Engine(busy).running())
+            at_once = replace(ROUTES["/v1/chat/completions"], models=False)
+            routes = {**ROUTES, "/v1/chat/completions": at_once}
             again = await stack.enter_async_context(
-                stage(left, timing=FAST, limits=Limits(queue=0), met=False)
+                stage(left, timing=FAST, limits=Limits(queue=0), routes=routes, met=False)
             )
             again.worker(other, slots=1)
             first = asyncio.create_task(again.chat(stream=True))

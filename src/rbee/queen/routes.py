@@ -50,6 +50,8 @@ class Route:
     """Open on the admin socket, and to a key with the role `admin`."""
     public: bool = False
     """Open without a key."""
+    models: bool = False
+    """It names models or lists them: a queen that has just begun asks its hive for them first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ class Router:
                 raise RbeeError("ROUTE_NOT_FOUND", path=path[:200])
             caller = self._caller(exchange, route)
             handler = self._allowed(exchange, route)
+            if route.models and not self._core.met.is_set():
+                await self._core.know_models()
             await handler(Visit(self._core, exchange, answer, rest, caller))
         except RbeeError as error:
             self._core.counters.refused[error.code] += 1
