@@ -126,8 +126,9 @@ class Core:
         if not self.roster.serving(lane):
             self.check_hive_is_there()
 
-    async def know_models(self) -> None:
-        """Return once a hive has said what is stored, or none is to be expected any more."""
+    async def settle(self) -> None:
+        """Return once a hive has said what is stored, or none is to be expected any more. The
+        journal of jobs is open before a hive can be met."""
         while not self.met.is_set() and self.link.mismatch is None:
             away_s = self.clock() - self._hive_away_since
             if self.stopping or away_s > self.settings.timing.worker_start_s:

@@ -50,8 +50,9 @@ class Route:
     """Open on the admin socket, and to a key with the role `admin`."""
     public: bool = False
     """Open without a key."""
-    models: bool = False
-    """It names models or lists them: a queen that has just begun asks its hive for them first."""
+    settled: bool = False
+    """It speaks of models or jobs: a queen that has just begun opens its journal and meets its hive
+    before it says what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,8 @@ class Router:
                 raise RbeeError("ROUTE_NOT_FOUND", path=path[:200])
             caller = self._caller(exchange, route)
             handler = self._allowed(exchange, route)
-            if route.models and not self._core.met.is_set():
-                await self._core.know_models()
+            if route.settled and not self._core.met.is_set():
+                await self._core.settle()
             await handler(Visit(self._core, exchange, answer, rest, caller))
         except RbeeError as error:
             self._core.counters.refused[error.code] += 1
