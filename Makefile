@@ -3,17 +3,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SEEN := .codes-seen
+MINUTES ?= 10
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutate lint format types unit clients bdd bench docs clean
+.PHONY: help demo test soak repeat mutate coverage lint format types unit clients bdd bench docs clean
 
 help:
 	@echo 'make demo    sets itself up, fetches a 94 MiB model, streams an answer'
 	@echo 'make test    every test, the real faults included'
 	@echo 'make bench   rbee against the bare engine, as ratios'
-	@echo 'make soak    scenarios that repeat a fault, ten times as often'
+	@echo 'make soak    clients and random faults for MINUTES=10; SEED=… repeats a run'
+	@echo 'make repeat  scenarios that repeat a fault ten times as often; long histories; hostile files'
 	@echo 'make mutate  faults put into a copy, one at a time; each must turn a test red'
-	@echo 'make lint | types | unit | clients | bdd | format | docs | clean'
+	@echo 'make lint | types | unit | clients | bdd | coverage | format | docs | clean'
 
 $(BIN)/rbee: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -45,13 +49,22 @@ clients: $(VENV)/.tests
 	$(BIN)/python -m pytest -q -n 2 tests/clients
 
 bdd: $(VENV)/.tests
-	$(BIN)/python -m pytest -q -n 2 -m 'not serial' test-harness/bdd
-	$(BIN)/python -m pytest -q -n 0 -m serial test-harness/bdd
+	@rm -rf $(SEEN)
+	RBEE_CODES_SEEN=$(SEEN) $(BIN)/python -m pytest -q -n 2 -m 'not serial' test-harness/bdd
+	RBEE_CODES_SEEN=$(SEEN) $(BIN)/python -m pytest -q -n 0 -m serial test-harness/bdd
+	@$(BIN)/python scripts/coverage $(SEEN)
+
+coverage: $(VENV)/.tests
+	@$(BIN)/python scripts/coverage $(SEEN) --write
 
 soak: $(VENV)/.tests
+	@PYTHONPATH=.:test-harness:test-harness/bdd $(BIN)/python -m soak --minutes $(MINUTES) \
+		$(if $(SEED),--seed $(SEED))
+
+repeat: $(VENV)/.tests
 	RBEE_SIMULATIONS=10000 RBEE_FUZZ_INPUTS=100000 $(BIN)/python -m pytest -q -n 2 --timeout 1800 \
 		tests/simulation tests/models/test_gguf_hostile.py
-	RBEE_SOAK=1 RBEE_TEST_KILLS=50 $(BIN)/python -m pytest -q -n 0 -rA --timeout 1800 test-harness/bdd \
+	RBEE_REPEAT=1 RBEE_TEST_KILLS=50 $(BIN)/python -m pytest -q -n 0 -rA --timeout 1800 test-harness/bdd \
 		-k 'again_and_again or killed_at_random_moments'
 
 mutate: $(VENV)/.tests
@@ -68,4 +81,4 @@ bench: $(VENV)/.tests
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SEEN) build dist .mypy_cache .ruff_cache .hypothesis

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_bdd.parser import Scenario
 
+from codes_seen import FOLDER, SEEN, Record, listen
 from faults.sockets import taken_port
 from tests.model_file import model_path
 from world import Home, World
@@ -36,6 +39,21 @@ pytest_plugins = [
     "steps.partitions",
     "steps.jobs",
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What the scenarios saw is written by the process that the others report to."""
+    folder = os.environ.get(FOLDER)
+    if folder and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Record(Path(folder)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard() -> Iterator[None]:
+    """Everything that rbee says to a scenario is looked at for codes."""
+    with pytest.MonkeyPatch.context() as patch:
+        listen(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +99,12 @@ def world(request: pytest.FixtureRequest, settings: dict[str, str]) -> Iterator[
     home = Home(request.getfixturevalue("model")) if own else request.getfixturevalue(shared)
     found = World(home, settings, pair=pair)
     request.node.stash[_HOME] = home
+    home.begin_story()
+    SEEN.follow(home.path)
     yield found
     for stream in found.streams:
         stream.hang_up.set()
+    SEEN.read_log()
     if own:
         home.end()
 
@@ -91,11 +112,26 @@ def world(request: pytest.FixtureRequest, settings: dict[str, str]) -> Iterator[
 _HOME = pytest.StashKey[Home]()
 
 
+def pytest_runtest_setup() -> None:
+    """A scenario begins with nothing seen."""
+    SEEN.begin()
+
+
+def pytest_bdd_before_scenario(request: pytest.FixtureRequest, scenario: Scenario) -> None:
+    """The report says which scenario it was, and which codes its own lines name."""
+    tables = [step.datatable.raw() for step in scenario.steps if step.datatable]
+    lines = [step.name for step in scenario.steps] + [str(rows) for rows in tables]
+    words = set(re.findall(r"[A-Z][A-Z0-9_]+", " ".join(lines)))
+    request.node.user_properties += [("scenario", scenario.name), ("words", sorted(words))]
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A red scenario tells its story."""
+    """A report at the end says which codes were seen; a red scenario tells its story."""
     outcome = yield
     report = outcome.get_result()
+    if report.when == "teardown":
+        report.user_properties.append(("codes", sorted(SEEN.codes)))
     home = item.stash.get(_HOME, None)
     if report.failed and home is not None:
         report.sections.append(("the story", home.story()))

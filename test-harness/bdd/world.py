@@ -14,9 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import httpx
 import psutil
 
+import story
 from eventually import eventually
 
 RBEE = str(Path(sys.executable).with_name("rbee"))
@@ -83,6 +83,9 @@ class Home:
         """Sent with every request, once rbee asks for one."""
         self.outcomes: list[Outcome] = []
         self.answers: list[httpx.Response] = []
+        self.streams: list[Stream] = []
+        self._last_story = ""
+        """As it was when the end failed: after that nothing is left to tell it of."""
         self.answers_known: dict[str, Any] = {}
         """Answers that nothing interrupted, to compare others with."""
 
@@ -96,6 +99,11 @@ class Home:
             except OSError:
                 shutil.copy(self.model, path)
         return path
+
+    def begin_story(self) -> None:
+        """What was done in a home that many share is not told of the next scenario."""
+        for told in (self.outcomes, self.answers, self.streams):
+            told.clear()
 
     def keeper(self, *words: str, within_s: float = 60, text: str | None = None) -> Outcome:
         """Run `rbee …` to its end."""
@@ -164,6 +172,7 @@ class Home:
     def stream(self, headers: Mapping[str, str] | None = None, **fields: Any) -> Stream:
         """A streamed chat, read in the background."""
         found = Stream()
+        self.streams.append(found)
         url, sent = self.url, {**self.headers, **(headers or {})}
 
         def read() -> None:
@@ -223,10 +232,14 @@ class Home:
             assert not left, f"left behind: {left}"
             mistakes = self.mistakes()
             assert not mistakes, f"a mistake of rbee's own: {mistakes}"
+        except BaseException:
+            self._last_story = story.tell(self)
+            raise
         finally:
             for process in self.processes():
                 process.send_signal(signal.SIGKILL)
-            shutil.rmtree(self.path, ignore_errors=True)
+            if os.environ.get(story.KEEP) != "1":
+                shutil.rmtree(self.path, ignore_errors=True)
 
     def mistakes(self) -> list[str]:
         """Lines of rbee's own logs that tell of an exception which nobody foresaw."""
@@ -241,19 +254,7 @@ class Home:
 
     def story(self) -> str:
         """What a person needs to see when a scenario is red."""
-        parts = [str(outcome) for outcome in self.outcomes[-6:]]
-        parts += [f"{one.request.url} -> {one.status_code}" for one in self.answers[-5:]]
-        for log in ("logs/queen.log", "logs/hive.log", "state/events.jsonl"):
-            path = self.path / log
-            if path.exists():
-                lines = path.read_text(errors="replace").splitlines()[-25:]
-                parts.append("\n".join([f"--- {log}", *lines]))
-        logs = sorted((self.path / "logs" / "workers").glob("*.log"))[-2:]
-        for path in [*logs, *(self.path / "run" / "workers").glob("*/log")]:
-            lines = path.read_text(errors="replace").splitlines()[-12:]
-            parts.append("\n".join([f"--- {path.name}", *lines]))
-        parts.append("--- processes\n" + "\n".join(str(one) for one in self.processes()))
-        return "\n".join(parts)
+        return self._last_story or story.tell(self)
 
 
 def chat_body(prompt: str = "Count to twenty.", **fields: Any) -> dict[str, Any]:
@@ -291,15 +292,3 @@ class World:
             return next(iter(self.home.workers("READY", "BUSY")), None)
 
         return eventually(one, within_s=30)  # type: ignore[return-value]
-
-
-@contextmanager
-def own_home(model: Path, **variables: str) -> Iterator[Home]:
-    home = Home(model, **variables)
-    try:
-        yield home
-    except BaseException:
-        print(home.story())
-        raise
-    finally:
-        home.end()

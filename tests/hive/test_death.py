@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from rbee.edge.child import spawn
+from rbee.edge.child import find, spawn
 from rbee.hive.death import hung, late, mismatched, quarantined, told_or_found
 from rbee.hive.worker_folder import WorkerFolder
 from rbee.hive.worker_run import WorkerRun
@@ -46,6 +46,25 @@ def test_its_own_word_on_who_killed_is_not_heard(tmp_path: Path) -> None:
     guess = Problem("WORKER_KILLED", "a guess")
     found = _cause(tmp_path, signal.SIGKILL, guess)
     assert found is not guess and found.code == "WORKER_KILLED"
+
+
+def test_a_worker_of_an_earlier_hive_that_is_killed_is_no_crash(tmp_path: Path) -> None:
+    """How it ended only its parent could know, and that is gone."""
+
+    async def run() -> Problem:
+        folder = WorkerFolder.create(tmp_path / "workers", "w1")
+        theirs = spawn([sys.executable, "-c", "import time; time.sleep(600)"], log=folder.log)
+        child = find(theirs.pid, theirs.started_at)
+        assert child is not None
+        worker = WorkerRun(folder, SPEC, "key", child, degraded="")
+        os.killpg(child.pid, signal.SIGKILL)
+        await theirs.wait()
+        await child.wait()
+        found = told_or_found(WISH, worker)
+        await worker.clean(tmp_path / "kept")
+        return found
+
+    assert asyncio.run(run()).code == "WORKER_KILLED"
 
 
 def test_without_a_word_the_signal_tells(tmp_path: Path) -> None:

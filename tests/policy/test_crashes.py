@@ -36,6 +36,32 @@ def test_no_folder_leaks(death: Recorded) -> None:
     assert "/build" not in report.message + str(dict(report.details))
 
 
+@pytest.mark.parametrize(
+    ("log_tail", "oom_kills", "code"),
+    [
+        (["I slot print_timing: id 0"], 0, "WORKER_KILLED"),
+        ([], 1, "WORKER_OUT_OF_MEMORY"),
+        (["/build/ggml.c:7: GGML_ASSERT(n > 0) failed"], 0, "WORKER_CRASHED"),
+    ],
+)
+def test_an_end_that_nobody_saw_is_no_crash_unless_something_says_so(
+    log_tail: list[str], oom_kills: int, code: str
+) -> None:
+    """The exit of a worker that a killed hive had started is not to be had: neither the worker nor
+    its request is blamed for it."""
+    death = crashes.classify(
+        returncode=None,
+        signal=None,
+        log_tail=log_tail,
+        oom_kills=oom_kills,
+        asked=False,
+        model="m",
+        worker="w1",
+    )
+    assert death.code == code
+    assert "None" not in str(death.error())
+
+
 def test_every_row_was_seen() -> None:
     """No row of the table is made up: each tells a recorded death, here."""
     told = {_row_of(death) for death in RECORDED} - {""}

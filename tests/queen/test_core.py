@@ -5,13 +5,16 @@ The test speaks the hive's side of the protocol, line by line.
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from rbee.edge.lines import LineChannel, dial_lines
 from rbee.errors import RbeeError
+from rbee.settings import KEEP_ALWAYS, Timing
 from rbee.version import CONTROL_PROTOCOL, VERSION
 from rbee.wire import control
+from tests.eventually import soon
 from tests.queen.stage import MODEL, WHOLE, Engine, say, stage
 
 VIEW = control.ModelView(MODEL, MODEL, 1, "sha256:x", "test", 1.0, context_train_tokens=512)
@@ -63,6 +66,64 @@ async def met(tmp_path, *workers, **settings):
             yield here, hive
         finally:
             here.core.link.close()
+
+
+def test_who_comes_before_the_hive_is_told_nothing_wrong(tmp_path):
+    """A queen that has just begun does not know yet what is stored: it says neither that a model
+    is not there, nor that nobody can load it, but waits for its hive."""
+
+    async def run():
+        async with stage(tmp_path, met=False) as here, Engine(say(WHOLE)).running() as engine:
+            here.core.roster.models = ()
+            path = tmp_path / "control.sock"
+            await here.core.link.listen(path)
+            asked = [asyncio.ensure_future(here.chat()), asyncio.ensure_future(listed(here))]
+            await soon(lambda: here.router.running == 2)
+            hive = Hive(await dial_lines(path, connect_s=1, limit_bytes=1 << 20))
+            hive.say(hello(view(port=engine.port)))
+            chat, models = await asyncio.gather(*asked)
+            here.core.link.close()
+
+            assert chat.status_code == 200
+            assert [one["id"] for one in models.json()["data"]] == [MODEL]
+
+    async def listed(here):
+        return await here.client.get("/v1/models")
+
+    asyncio.run(run())
+
+
+def test_who_comes_where_no_hive_ever_does_is_told_so(tmp_path):
+    """The wait for the hive ends with the time that it has for its start."""
+
+    async def run():
+        async with stage(tmp_path, met=False, timing=Timing(worker_start_s=0.3)) as here:
+            answer = await here.chat()
+
+            assert answer.status_code == 503 and answer.json()["error"]["code"] == "HIVE_LOST"
+
+    asyncio.run(run())
+
+
+def test_what_is_loaded_on_demand_does_not_outlast_the_queen(tmp_path):
+    """An embedding worker of a model that stays loaded for ever is no wish of anybody: the next
+    queen would take its one replica for what the model was told."""
+
+    async def run():
+        async with met(tmp_path) as (here, hive):
+            how = replace(here.core.settings.defaults, name=MODEL, keep_alive_s=KEEP_ALWAYS)
+            settings = replace(here.core.settings, models={MODEL: replace(how, replicas=2)})
+            here.core.models.follow(settings)
+            asked = asyncio.ensure_future(
+                here.client.post("/v1/embeddings", json={"model": MODEL, "input": "a"})
+            )
+            want = await hive.hear(control.Want)
+            asked.cancel()
+
+            assert (want.wish.mode, want.wish.keep_alive_s) == ("embedding", KEEP_ALWAYS)
+            assert here.core.wishes.lasting() == ()
+
+    asyncio.run(run())
 
 
 def test_a_request_for_a_model_that_is_not_loaded_loads_it(tmp_path):

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from rbee.policy.keys import OWNER as ADMIN
+from rbee.queen.route_table import ROUTES
 from rbee.settings import Limits
 from rbee.wire.jobs import Record
 from tests.queen.job_stage import (
@@ -268,6 +269,26 @@ def test_jobs_of_before_come_back_with_the_disk(tmp_path):
     asyncio.run(without())
 
 
+def test_nobody_is_told_that_a_job_is_gone_before_the_journal_is_read(tmp_path):
+    """The port answers before it is: who attaches in that moment waits."""
+
+    async def body(here, engine):
+        job = (await made(here))["job_id"]
+        await until_status(here, job, "done")
+        left = image(tmp_path, "left")
+        async with stage(left, timing=FAST, met=False) as again:
+            asked = asyncio.create_task(shown(again, job))
+            await until(lambda: again.router.running)
+            for _ in range(3):
+                assert (await again.client.get("/health")).status_code == 200
+            assert not asked.done()
+            again.core.met.set()
+            found = await asked
+            assert found["status"] == "done" and found["result"]
+
+    with_engine(tmp_path, body, say(WHOLE))
+
+
 def test_an_accepted_job_is_not_turned_away_by_a_restart(tmp_path):
     """It waits until there is a place in line, whoever has come before it."""
     play = gated(BEGIN, REST)
@@ -279,8 +300,10 @@ def test_an_accepted_job_is_not_turned_away_by_a_restart(tmp_path):
         async with AsyncExitStack() as stack:
             busy = gated(BEGIN, REST)
             other = await stack.enter_async_context(Engine(busy).running())
+            at_once = replace(ROUTES["/v1/chat/completions"], settled=False)
+            routes = {**ROUTES, "/v1/chat/completions": at_once}
             again = await stack.enter_async_context(
-                stage(left, timing=FAST, limits=Limits(queue=0), met=False)
+                stage(left, timing=FAST, limits=Limits(queue=0), routes=routes, met=False)
             )
             again.worker(other, slots=1)
             first = asyncio.create_task(again.chat(stream=True))

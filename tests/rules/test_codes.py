@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rbee.errors.catalogue import CATALOGUE
+from tests.rules.test_edge_cases import scenarios
 from tests.rules.test_house import ROOT, sources, tree
 
 LISTED = tomllib.loads((Path(__file__).parent / "provoked_by_tests.toml").read_text())
@@ -40,17 +41,11 @@ def codes_made() -> frozenset[str]:
 
 
 @cache
-def codes_of_features() -> frozenset[str]:
-    """Codes in steps and examples; a step that takes one thing *or* another proves neither."""
-    features = (ROOT / "test-harness" / "bdd" / "features").glob("*.feature")
-    return frozenset(
-        word
-        for path in features
-        for line in path.read_text().splitlines()
-        if " or " not in line
-        for word in re.findall(r"\b[A-Z][A-Z0-9_]+\b", line)
-        if word in CATALOGUE
-    )
+def seen_by_scenarios() -> dict[str, tuple[str, ...]]:
+    """What COVERAGE.md says; each complete run of the scenarios compares it with what they saw."""
+    text = (ROOT / "test-harness" / "bdd" / "COVERAGE.md").read_text()
+    rows = re.findall(r"^\| ([A-Z0-9_]+) \| (.*) \|$", text, flags=re.MULTILINE)
+    return {code: tuple(names.strip('"').split('"; "')) for code, names in rows}
 
 
 @pytest.mark.parametrize("code", sorted(CATALOGUE))
@@ -61,10 +56,10 @@ def test_every_code_is_raised_somewhere(code):
 
 @pytest.mark.parametrize("code", sorted(CATALOGUE))
 def test_every_code_is_provoked(code):
-    """Each code is provoked by a scenario, or by a test named in provoked_by_tests.toml."""
-    if code in codes_of_features():
+    """Each code is seen by a scenario, or provoked by a test named in provoked_by_tests.toml."""
+    if code in seen_by_scenarios():
         return
-    assert code in LISTED, f"no scenario names {code}, and no test is listed for it"
+    assert code in LISTED, f"no scenario sees {code} in COVERAGE.md, and no test is listed for it"
     file, _, name = LISTED[code].partition("::")
     path = ROOT / file
     names = {
@@ -76,9 +71,16 @@ def test_every_code_is_provoked(code):
     assert code in path.read_text(), f"{file} never names {code}"
 
 
-def test_the_list_holds_only_what_no_scenario_names():
+def test_the_list_holds_only_what_no_scenario_sees():
     """A code that a scenario provokes, or that is gone, is taken off the list."""
-    assert set(LISTED) <= set(CATALOGUE) - codes_of_features()
+    assert set(LISTED) <= set(CATALOGUE) - set(seen_by_scenarios())
+
+
+def test_the_table_of_coverage_names_what_is_there():
+    """A row names codes of the catalogue, and scenarios that exist."""
+    named = {name for names in seen_by_scenarios().values() for name in names}
+    assert set(seen_by_scenarios()) <= set(CATALOGUE)
+    assert named and named - scenarios() == set()
 
 
 def test_every_raise_gives_the_facts_of_its_row():

@@ -10,9 +10,13 @@ from typing import Any
 
 from pytest_bdd.feature import get_features
 
-from tests.rules.test_house import ROOT
+from tests.rules.test_house import ROOT, imports, sources
 
 BDD = ROOT / "test-harness" / "bdd"
+ALLOWED = {"pytest", "pytest_bdd", "httpx", "psutil", "faults", "steps", "soak"} | {
+    path.stem for path in BDD.glob("*.py")
+}
+MAKERS = ("tests.model_file", "tests.damaged_gguf", "tests.models.wheel_index")
 
 
 @cache
@@ -78,3 +82,29 @@ def test_a_step_is_there_for_a_line():
     used = {place for places in fitting().values() for place in places}
 
     assert [place for place, _ in steps() if place not in used] == []
+
+
+def test_the_harness_sees_rbee_from_outside_only():
+    """Scenarios and the soak import what anybody has: the standard library, pytest, httpx, psutil;
+    of our own files the harness and the makers of test files, and never rbee itself."""
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources("test-harness")
+        for name in imports(path)
+        if name.split(".")[0] not in ALLOWED | sys.stdlib_module_names and name not in MAKERS
+    ]
+
+    assert not wrong
+
+
+def test_makers_of_test_files_do_not_know_rbee_either():
+    """What the harness takes from the unit tests makes files and servers, and asks no code of
+    ours."""
+    wrong = [
+        f"{maker} imports {name}"
+        for maker in MAKERS
+        for name in imports(ROOT / f"{maker.replace('.', '/')}.py")
+        if name.split(".")[0] == "rbee"
+    ]
+
+    assert not wrong

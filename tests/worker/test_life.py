@@ -34,6 +34,13 @@ def test_an_end_that_was_asked_for_is_clean() -> None:
     assert life.tell(Event.ENGINE_ENDED) == (Effect.EXIT_CLEAN,)
 
 
+def test_what_an_engine_died_of_is_said_while_it_served_too() -> None:
+    """A hive that did not start this worker cannot see how it ended: only its own word tells."""
+    life = Life()
+    life.tell(Event.ENGINE_LISTENS)
+    assert life.tell(Event.ENGINE_ENDED) == (Effect.SAY_FAILED, Effect.EXIT_AS_ENGINE)
+
+
 def test_nothing_moves_an_ended_worker() -> None:
     """A late Stop or health answer brings nothing about."""
     life = Life()

@@ -27,8 +27,8 @@ def cause_of_death(wish: ModelWish, run: WorkerRun) -> RbeeError:
 
 
 def told_or_found(wish: ModelWish, run: WorkerRun) -> Problem:
-    """Its own word on why it could not load; else the cause that it left behind. Who kills, only
-    the kernel's counters know: a worker's own word on that is not heard."""
+    """Its own word on why it could not load or serve on; else the cause that it left behind. Who
+    kills, only the kernel's counters know: a worker's own word on that is not heard."""
     if run.said is not None and run.said.code != "WORKER_KILLED":
         return run.said
     return to_problem(cause_of_death(wish, run).report)

@@ -65,10 +65,13 @@ def classify(
     """The death of a worker of `model`.
 
     `oom_kills` is how many more the kernel has counted since it started. An exit that nobody asked
-    for is a failure, also with code 0.
+    for is a failure, also with code 0. Without a return code and a signal nobody saw how it ended:
+    a worker of an earlier hive, which had no time for a word of its own, as only SIGKILL does it.
     """
     if asked:
         return Death("", "it was told to end", "", {})
+    if returncode is None and signal is None and _known(log_tail) is None:
+        signal = _SIGKILL
     ended: dict[str, Any] = {"returncode": returncode} if signal is None else {"signal": signal}
     if oom_kills > 0 and signal == _SIGKILL:
         line = "the kernel ended it because memory ran out (oom_kill)"

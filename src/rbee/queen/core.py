@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ from rbee.wire.problem import from_problem, to_problem
 if TYPE_CHECKING:
     from rbee.queen.answer import Answer
     from rbee.queen.jobs import Jobs
+
+_LOOK_S = 0.1
 
 
 class Core:
@@ -123,6 +126,17 @@ class Core:
         """Raises why nobody can load this lane: no hive for long, or one of another version."""
         if not self.roster.serving(lane):
             self.check_hive_is_there()
+
+    async def settle(self) -> None:
+        """Return once a hive has said what is stored, or none is to be expected any more. The
+        journal of jobs is open before a hive can be met."""
+        while not self.met.is_set() and self.link.mismatch is None:
+            away_s = self.clock() - self._hive_away_since
+            if self.stopping or away_s > self.settings.timing.worker_start_s:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self.met.wait()
 
     def check_hive_is_there(self) -> None:
         """Raises why no hive is there; one that is being started again is waited for."""
@@ -249,7 +263,8 @@ class Core:
         self._changed.discard(event)
 
     def _want(self, wish: control.ModelWish) -> None:
-        self.wishes.put(wish, lasting=wish.keep_alive_s < 0)
+        """Somebody asked for it: that lasts no longer than this queen, whatever its keep_alive."""
+        self.wishes.put(wish, lasting=False)
         self.link.tell(control.Want(wish))
 
     def _pull_declared(self, served: Served, lane: LaneKey) -> None:

@@ -20,16 +20,20 @@ def _get(handler: Handler) -> Route:
     return Route({"GET": handler})
 
 
+def _get_settled(handler: Handler) -> Route:
+    return Route({"GET": handler}, settled=True)
+
+
 def _public(handler: Handler) -> Route:
     return Route({"GET": handler}, public=True)
 
 
 def _post(handler: Handler, dialect: Dialect = Dialect.OPENAI) -> Route:
-    return Route({"POST": handler}, dialect)
+    return Route({"POST": handler}, dialect, settled=True)
 
 
 def _once(handler: Handler) -> Route:
-    return Route({"POST": once(handler, journalled=True)}, once=True)
+    return Route({"POST": once(handler, journalled=True)}, once=True, settled=True)
 
 
 def _admin(method: str, handler: Handler) -> Route:
@@ -42,26 +46,28 @@ ROUTES: dict[str, Route] = {
     "/ready": _public(listing.ready),
     "/metrics": _get(listing.metrics),
     "/openapi.json": _public(listing.openapi),
-    "/v1/models": _get(listing.models),
-    "/v1/models/": _get(listing.model),
+    "/v1/models": _get_settled(listing.models),
+    "/v1/models/": _get_settled(listing.model),
     "/v1/chat/completions": _once(inference.chat),
     "/v1/completions": _once(inference.chat),
     "/v1/embeddings": _post(inference.embeddings),
     "/v1/responses": _post(once(inference.passed), Dialect.RESPONSES),
     "/v1/messages": _post(once(inference.passed), Dialect.ANTHROPIC),
     "/v1/messages/count_tokens": _post(inference.plain, Dialect.ANTHROPIC),
-    "/v1/jobs": Route({"GET": job_routes.every, "POST": job_routes.create}, once=True),
-    "/v1/jobs/": Route({"GET": job_routes.one, "DELETE": job_routes.cancel}),
+    "/v1/jobs": Route(
+        {"GET": job_routes.every, "POST": job_routes.create}, once=True, settled=True
+    ),
+    "/v1/jobs/": Route({"GET": job_routes.one, "DELETE": job_routes.cancel}, settled=True),
     "/v1/rerank": _post(inference.plain),
     "/infill": _post(inference.passed, Dialect.NATIVE),
     "/completion": _post(inference.passed, Dialect.NATIVE),
-    "/props": _get(inference.props),
+    "/props": _get_settled(inference.props),
     "/tokenize": _post(inference.plain),
     "/detokenize": _post(inference.plain),
     "/apply-template": _post(inference.plain),
     "/rbee/status": _get(listing.rbee_status),
     "/rbee/ps": _get(listing.rbee_ps),
-    "/rbee/models": _get(listing.rbee_models),
+    "/rbee/models": _get_settled(listing.rbee_models),
     "/rbee/models/pull": _admin("POST", store_admin.pull),
     "/rbee/models/verify": _admin("POST", store_admin.verify),
     "/rbee/models/import": _admin("POST", store_admin.import_from),

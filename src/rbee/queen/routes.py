@@ -52,6 +52,9 @@ class Route:
     """Open without a key."""
     once: bool = False
     """An Idempotency-Key is held to; everywhere else a POST that brings one is refused."""
+    settled: bool = False
+    """It speaks of models or jobs: a queen that has just begun opens its journal and meets its hive
+    before it says what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,8 @@ class Router:
                 raise RbeeError("ROUTE_NOT_FOUND", path=path[:200])
             caller = self._caller(exchange, route)
             handler = self._allowed(exchange, route)
+            if route.settled and not self._core.met.is_set():
+                await self._core.settle()
             await handler(Visit(self._core, exchange, answer, rest, caller))
         except RbeeError as error:
             self._core.counters.refused[error.code] += 1

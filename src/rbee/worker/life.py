@@ -54,7 +54,10 @@ TABLE: Mapping[tuple[State, Event], Step] = MappingProxyType(
         ),
         (State.LOADING, Event.STOP): (State.ENDING, (Effect.END_ENGINE,)),
         (State.LOADING, Event.ORPHANED): (State.ENDING, (Effect.END_ENGINE,)),
-        (State.SERVING, Event.ENGINE_ENDED): (State.ENDED, (Effect.EXIT_AS_ENGINE,)),
+        (State.SERVING, Event.ENGINE_ENDED): (
+            State.ENDED,
+            (Effect.SAY_FAILED, Effect.EXIT_AS_ENGINE),
+        ),
         (State.SERVING, Event.STOP): (State.ENDING, (Effect.END_ENGINE,)),
         (State.SERVING, Event.ORPHANED): (State.LINGERING, (Effect.WAIT_FOR_IDLE,)),
         (State.LINGERING, Event.IDLE): (State.ENDING, (Effect.END_ENGINE,)),

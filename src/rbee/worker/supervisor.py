@@ -272,10 +272,10 @@ class Supervisor:
         told: list[lifeline.FromWorker] = [
             lifeline.WorkerHello(self._spec.id, os.getpid(), VERSION)
         ]
-        if self._listening is not None:
-            told.append(self._listening)
-        elif self._failed is not None:
+        if self._failed is not None:
             told.append(self._failed)
+        elif self._listening is not None:
+            told.append(self._listening)
         elif self._fraction:
             told.append(lifeline.Loading(self._fraction))
         return told

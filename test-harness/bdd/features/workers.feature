@@ -46,6 +46,9 @@ Feature: Workers that die, and come back
     Then the hive is back within 1 s with the same workers
     And the stream ends with its finish
     And the event log names HIVE_LOST
+    When the worker gets SIGKILL
+    Then another worker is ready within 20 s
+    And the event log names WORKER_KILLED
 
   @own
   Scenario: The hive hangs, and is back with the same workers

@@ -200,8 +200,8 @@ def helpers(world):
 
 
 def in_full(times):
-    """A tenth of it in `make test`, all of it in `make soak`."""
-    return times if os.environ.get("RBEE_SOAK") else max(1, times // 10)
+    """A tenth of it in `make test`, all of it in `make repeat`."""
+    return times if os.environ.get("RBEE_REPEAT") else max(1, times // 10)
 
 
 def footprint(world):

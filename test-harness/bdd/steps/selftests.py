@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from pathlib import Path
 
 from pytest_bdd import given, parsers, then, when
 
 from eventually import eventually
-from rbee.edge.disk import identity
 from tests.damaged_gguf import DAMAGES
 
 
@@ -36,7 +33,13 @@ def rot(world):
     stored.write_bytes(DAMAGES["bits_1000"](data))
     (page,) = (world.home.path / "models" / "manifests").iterdir()
     manifest = json.loads(page.read_text())
-    manifest["files"][0]["identity"] = asdict(identity(Path(stored)))
+    now = stored.stat()
+    manifest["files"][0]["identity"].update(
+        inode=now.st_ino,
+        size_bytes=now.st_size,
+        mtime_ns=now.st_mtime_ns,
+        ctime_ns=now.st_ctime_ns,
+    )
     page.write_text(json.dumps(manifest))
 
 
