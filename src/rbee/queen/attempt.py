@@ -11,6 +11,7 @@ from rbee.errors import RbeeError
 from rbee.policy.deadline import HEADER, Deadline
 from rbee.policy.progress import Verdict, Watch, judge, stall_limit_s
 from rbee.queen.address import endpoint_of, headers_of, path_of
+from rbee.queen.lookout import Guard, Lookout
 from rbee.queen.relay import Relay
 from rbee.settings import Settings
 from rbee.wire.attached import foreign_refusal
@@ -18,7 +19,6 @@ from rbee.wire.control import WorkerView
 from rbee.wire.llama_server import refusal
 from rbee.wire.sse import EventTooLarge, Splitter
 
-_LOOK_EVERY_S = 0.25
 _ERROR_BODY_BYTES = 1 << 20
 _AFTER_FINISH_S = 1.0
 """For what an engine may still say after its finish, the usage above all."""
@@ -47,15 +47,25 @@ class Attempt:
     which is how an engine learns that nobody wants the rest."""
 
     def __init__(
-        self, client: HttpClient, worker: WorkerView, call: Call, settings: Settings
+        self,
+        client: HttpClient,
+        lookout: Lookout,
+        worker: WorkerView,
+        call: Call,
+        settings: Settings,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._client = client
+        self._lookout = lookout
         self._worker = worker
         self._call = call
         self._settings = settings
         self._endpoint = endpoint_of(worker)
         self._deadline_at = call.deadline.at if call.deadline else None
-        self._began_at = asyncio.get_running_loop().time()
+        self._began_at = self._loop.time()
+        self._guard: Guard | None = None
+        """Of the present wait."""
+        self._probe: asyncio.Task[None] | None = None
         self.progress_at = 0.0
         """When the stream made progress last; 0: it never began."""
         self.first_token_s: float | None = None
@@ -71,21 +81,21 @@ class Attempt:
         """
         call = self._call
         path = path_of(self._worker, call.path)
-        request = asyncio.ensure_future(
-            self._client.request(self._endpoint, call.method, path, self._headers(), call.body)
-        )
-        began = asyncio.get_running_loop().time()
-        try:
-            while not (await asyncio.wait({request}, timeout=_LOOK_EVERY_S))[0]:
-                await self._judge(self._silence_since(began), None)
-                if watcher is not None and relay is not None:
-                    watcher.looked(relay, asyncio.get_running_loop().time())
-            response = request.result()
-        except ConnectionLost as exc:
-            raise self._lost(exc.problem, 0) from exc
-        except BaseException:
-            _let_go(request)
-            raise
+        began = self._loop.time()
+
+        def look(now: float) -> RbeeError | None:
+            error = self._judge(self._silence_since(began), now)
+            if error is None and watcher is not None and relay is not None:
+                watcher.looked(relay, now)
+            return error
+
+        with self._lookout.guard(look) as self._guard:
+            try:
+                response = await self._client.request(
+                    self._endpoint, call.method, path, self._headers(), call.body
+                )
+            except ConnectionLost as exc:
+                raise self._lost(exc.problem, 0) from exc
         if response.status >= 300:
             body = await self.read(response, _ERROR_BODY_BYTES)
             raise self._refusal(response, body)
@@ -93,52 +103,33 @@ class Attempt:
 
     async def read(self, response: Response, limit_bytes: int) -> bytes:
         """The whole body of an answer that is no stream; as long as bytes come, it may take."""
-        reading = asyncio.ensure_future(response.read(limit_bytes))
-        try:
-            while not (await asyncio.wait({reading}, timeout=_LOOK_EVERY_S))[0]:
-                await self._judge(self._silence_since(response.last_byte_at), response)
-            return reading.result()
-        except ConnectionLost as exc:
-            raise self._lost(exc.problem, 0) from exc
-        except BaseException:
-            reading.cancel()
-            response.close()
-            raise
+
+        def look(now: float) -> RbeeError | None:
+            return self._judge(self._silence_since(response.last_byte_at), now)
+
+        with self._lookout.guard(look) as self._guard:
+            try:
+                return await response.read(limit_bytes)
+            except ConnectionLost as exc:
+                raise self._lost(exc.problem, 0) from exc
 
     def _silence_since(self, at: float) -> Watch:
         return Watch(at, at, 0, self._deadline_at, pings=not self._worker.attached)
 
     async def stream(self, response: Response, relay: Relay, watcher: Watcher) -> None:
         """Relay an event stream to its end. Raises what ended it, if it was not its finish."""
-        loop = asyncio.get_running_loop()
-        sink = _Sink(response, relay, self._settings.bounds.event_bytes, loop)
+        sink = _Sink(response, relay, self._settings.bounds.event_bytes, self._loop)
+
+        def look(now: float) -> RbeeError | None:
+            return self._look_at(sink, now, watcher)
+
         response.stream(sink)
         try:
-            while not (await asyncio.wait({sink.ended}, timeout=_LOOK_EVERY_S))[0]:
-                now = loop.time()
-                if relay.slow:
-                    sink.progress_at = now
-                if relay.complete:
-                    # Whatever becomes of the engine now, the answer is whole.
-                    late = self._deadline_at is not None and now >= self._deadline_at
-                    if late or now - sink.progress_at > _AFTER_FINISH_S:
-                        return
-                    continue
-                watch = Watch(
-                    last_byte_at=response.last_byte_at,
-                    last_progress_at=sink.progress_at,
-                    tokens=relay.tokens,
-                    deadline_at=self._deadline_at,
-                    client_waits=not relay.slow,
-                    batch_s=sink.batch_s,
-                    pings=not self._worker.attached,
-                )
-                await self._judge(watch, response)
-                watcher.looked(relay, now)
-            problem = sink.ended.result()
+            with self._lookout.guard(look) as self._guard:
+                problem = await sink.ended
         finally:
             self.progress_at = sink.progress_at
-            if not sink.ended.done() or sink.broken or relay.over:
+            if sink.ended.cancelled() or sink.broken or relay.over:
                 response.close()
             self._measure(sink, relay)
         if relay.problem is not None:
@@ -147,6 +138,31 @@ class Attempt:
                 raise relay.problem
         if not relay.complete:
             raise self._lost(problem or "its answer ended without a finish", relay.tokens)
+
+    def _look_at(self, sink: _Sink, now: float, watcher: Watcher) -> RbeeError | None:
+        """Whether a stream gets on."""
+        relay = sink.relay
+        if relay.slow:
+            sink.progress_at = now
+        if relay.complete:
+            # Whatever becomes of the engine now, the answer is whole.
+            late = self._deadline_at is not None and now >= self._deadline_at
+            if late or now - sink.progress_at > _AFTER_FINISH_S:
+                sink.leave()
+            return None
+        watch = Watch(
+            last_byte_at=sink.response.last_byte_at,
+            last_progress_at=sink.progress_at,
+            tokens=relay.tokens,
+            deadline_at=self._deadline_at,
+            client_waits=not relay.slow,
+            batch_s=sink.batch_s,
+            pings=not self._worker.attached,
+        )
+        error = self._judge(watch, now)
+        if error is None:
+            watcher.looked(relay, now)
+        return error
 
     def _measure(self, sink: _Sink, relay: Relay) -> None:
         if sink.first_token_at is None:
@@ -161,31 +177,42 @@ class Attempt:
             relay.slow = False
             response.resume()
 
-    async def _judge(self, watch: Watch, response: Response | None) -> None:
-        now = asyncio.get_running_loop().time()
+    def _judge(self, watch: Watch, now: float) -> RbeeError | None:
+        """What ends the attempt, if anything does. A worker that is silent is asked whether it
+        lives, and meanwhile the attempt goes on."""
         limits, timing = self._settings.limits, self._settings.timing
         verdict = judge(watch, now=now, limits=limits, timing=timing)
         if verdict is Verdict.GO_ON:
-            return
+            return None
         names = {"model": self._call.model, "worker": self._worker.id}
         if verdict is Verdict.DEADLINE and self._call.deadline is not None:
             phase = "being written" if watch.tokens else "reading the prompt"
             allowed_s = self._call.deadline.allowed_s
-            raise RbeeError("DEADLINE_EXCEEDED", deadline_s=allowed_s, phase=phase)
+            return RbeeError("DEADLINE_EXCEEDED", deadline_s=allowed_s, phase=phase)
         limit_s = round(stall_limit_s(watch, limits, timing), 1)
         if verdict is Verdict.STALLED_WITHIN:
-            raise RbeeError("TOKEN_STALL", limit_s=limit_s, **names)
+            return RbeeError("TOKEN_STALL", limit_s=limit_s, **names)
         if verdict is Verdict.STALLED_BEFORE:
-            raise RbeeError("FIRST_TOKEN_TIMEOUT", limit_s=limit_s, **names)
-        if not await self._answers_probe():
-            silent_s = round(now - watch.last_byte_at, 1)
-            raise RbeeError("WORKER_HUNG", silent_s=silent_s, **names)
+            return RbeeError("FIRST_TOKEN_TIMEOUT", limit_s=limit_s, **names)
+        if self._probe is None and self._guard is not None:
+            self._probe = asyncio.create_task(self._ask_whether_it_lives(self._guard, watch))
+        return None
+
+    async def _ask_whether_it_lives(self, guard: Guard, watch: Watch) -> None:
+        """Ends the wait under this guard if the worker does not answer."""
+        try:
+            if not await self._answers_probe():
+                silent_s = round(self._loop.time() - watch.last_byte_at, 1)
+                names = {"model": self._call.model, "worker": self._worker.id}
+                guard.end(RbeeError("WORKER_HUNG", silent_s=silent_s, **names))
+        finally:
+            self._probe = None
 
     def _headers(self) -> list[tuple[str, str]]:
         """The worker's, and what is left of the deadline for an engine that heeds it."""
         headers = headers_of(self._worker)
         if self._call.deadline is not None:
-            left_s = self._call.deadline.left_s(asyncio.get_running_loop().time())
+            left_s = self._call.deadline.left_s(self._loop.time())
             headers.append((HEADER, f"{left_s:.3f}"))
         return headers
 
@@ -219,12 +246,6 @@ class Attempt:
         )
 
 
-def _let_go(request: asyncio.Future[Response]) -> None:
-    """Nobody wants the answer any more, whether its head has come already or not."""
-    if not request.cancel() and not request.cancelled() and request.exception() is None:
-        request.result().close()
-
-
 class _Sink:
     """Where the bytes of a response arrive; `ended` is set once, with what broke it or None."""
 
@@ -243,14 +264,14 @@ class _Sink:
         self.paused = False
         """The client did not read for a while."""
         self.broken = False
-        self._response = response
-        self._relay = relay
+        self.response = response
+        self.relay = relay
         self._splitter = Splitter(event_bytes)
         self._loop = loop
         self._seen: tuple[int, int] = (0, 0)
 
     def data(self, chunk: bytes) -> None:
-        relay = self._relay
+        relay = self.relay
         try:
             for event in self._splitter.feed(chunk):
                 relay.take(event)
@@ -270,15 +291,20 @@ class _Sink:
             self._end(None)
         elif relay.slow:
             self.paused = True
-            self._response.pause()
+            self.response.pause()
 
     def end(self) -> None:
-        cut = self._splitter.pending and not self._relay.complete
+        cut = self._splitter.pending and not self.relay.complete
         self._end("its answer was cut in the middle of an event" if cut else None)
 
     def lost(self, problem: str) -> None:
         # What comes after the finish is only the connection's end: the answer is whole.
-        self._end(None if self._relay.complete else problem)
+        self._end(None if self.relay.complete else problem)
+
+    def leave(self) -> None:
+        """The answer is whole, and the engine's end of it is not waited for any longer."""
+        self._end(None)
+        self.broken = True
 
     def _end(self, problem: str | None) -> None:
         self.broken = problem is not None

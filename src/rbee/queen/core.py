@@ -29,6 +29,7 @@ from rbee.queen.deaths import Deaths
 from rbee.queen.events import Events
 from rbee.queen.hive_link import HiveLink
 from rbee.queen.lanes import Lanes, Ticket
+from rbee.queen.lookout import Lookout
 from rbee.queen.poison import Poison
 from rbee.queen.roster import SERVING, LaneKey, Roster
 from rbee.queen.served_models import Served, ServedModels
@@ -58,6 +59,7 @@ class Core:
         self.settings = settings
         self.clock = asyncio.get_running_loop().time
         self.client = HttpClient(settings.timing.connect_s, gone_s=settings.timing.attached_gone_s)
+        self.lookout = Lookout()
         self.roster = Roster()
         self.models = ServedModels(settings)
         self.wishes = wishes

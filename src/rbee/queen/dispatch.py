@@ -118,7 +118,7 @@ class Dispatch:
         times: dict[str, float | None] = {}
         try:
             call, relay = tries.prepare(lease)
-            attempt = Attempt(core.client, worker, call, core.settings)
+            attempt = Attempt(core.client, core.lookout, worker, call, core.settings)
             answer.worker = worker
             if worker.degraded:
                 answer.extra_header("x-rbee-degraded", worker.degraded)
