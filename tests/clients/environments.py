@@ -20,8 +20,10 @@ CLIENTS = {
     "litellm": ["litellm==1.106.2"],
     "langchain": ["langchain-openai>=1.3,<2", "openai==3.54.0"],
     "llm": ["llm==0.36", "openai==3.54.0"],
+    "schemathesis": ["schemathesis==4.32.5"],
 }
-"""What each environment holds. openai twice: LiteLLM and others still pin the older line."""
+"""What each environment holds. openai twice: LiteLLM and others still pin the older line.
+schemathesis is a client too: one that asks whatever /openapi.json allows, and what it does not."""
 
 _LIMIT_S = 600
 

@@ -111,7 +111,7 @@ def test_a_record_survives_the_journal():
     ("value", "param"),
     [
         ({}, None),
-        ({"request": 1}, None),
+        ({"request": 1}, "request"),
         ({"request": {}, "endpoint": "/v1/models"}, "endpoint"),
         ({"request": {}, "on_disconnect": ""}, None),
         ({"request": {}, "more": 1}, None),

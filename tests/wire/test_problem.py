@@ -168,3 +168,10 @@ def test_a_retry_word_of_a_newer_peer_counts_as_never():
 
     assert from_problem(problem).report.retry is Retry.NEVER
     assert from_problem(problem).code == "FROM_THE_FUTURE"
+
+
+def test_a_method_that_is_not_taken_is_told_which_are():
+    """RFC 9110 15.5.6: a 405 without Allow is none. (schemathesis)"""
+    error = RbeeError("METHOD_NOT_ALLOWED", path="/x", method="PUT", allowed=["GET", "POST"])
+
+    assert ("allow", "GET, HEAD, OPTIONS, POST") in headers(error.report)

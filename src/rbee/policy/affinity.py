@@ -23,6 +23,8 @@ _BLOCK_CHARACTERS = 1024
 """A prompt that is one text has no messages: its beginnings are told apart by blocks."""
 _BLOCK_TOKENS = 256
 """The same for one that is a list of tokens."""
+_BLOCK_BYTES = 64 << 10
+"""The same for what is too large to be read."""
 WORTH_TOKENS = 64
 """Read in less than a second on one thread of a CPU: not worth choosing a worker for."""
 _REMEMBERED = 4
@@ -64,7 +66,8 @@ UNKNOWN = Conversation()
 def conversation_of(body: Mapping[str, Any]) -> Conversation:
     """The conversation in a request of any dialect: system part, tools, then each message.
 
-    One pass over the text, about 1 µs a message; nothing of it is kept.
+    One pass over the text, about 1 µs a message; nothing of it is kept. What was too large to be
+    read (`msgspec.Raw`) is told apart by blocks.
     """
     heads = [body[name] for name in ("tools", "system", "instructions") if body.get(name)]
     parts = [*heads, *_parts(body)]
@@ -73,7 +76,7 @@ def conversation_of(body: Mapping[str, Any]) -> Conversation:
     mark = read_bytes = 0
     found: list[Prefix] = []
     for number, part in enumerate(parts):
-        data = msgspec.json.encode(part)
+        data = part if isinstance(part, bytes) else msgspec.json.encode(part)
         mark = hash((mark, data))
         read_bytes += len(data)
         if number < _FIRST or number >= len(parts) - _LAST:
@@ -91,6 +94,8 @@ def _parts(body: Mapping[str, Any]) -> Iterable[Any]:
             return _blocks(value, _BLOCK_TOKENS) if tokens else value
         if isinstance(value, str):
             return _blocks(value, _BLOCK_CHARACTERS)
+        if isinstance(value, msgspec.Raw):
+            return _blocks(bytes(value), _BLOCK_BYTES)
     return ()
 
 

@@ -36,7 +36,7 @@ _LATE_STARTS = 3
 _AskT = TypeVar("_AskT", bound=msgspec.Struct)
 
 
-class _ServeAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ServeAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     replicas: int | None = None
     ctx: int | None = None
@@ -48,24 +48,24 @@ class _ServeAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait: bool = True
 
 
-class _StopAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StopAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str = ""
     worker: str = ""
     all: bool = False
 
 
-class _DrainAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DrainAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: str
 
 
-class _ShutdownAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ShutdownAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_s: float | None = None
     keep_workers: bool = False
 
 
 async def serve(visit: Visit) -> None:
     """A lasting wish; with `wait` it answers when all replicas are ready, or with the cause."""
-    ask = parsed(visit, _ServeAsk)
+    ask = parsed(visit, ServeAsk)
     if ask.replicas is not None and not 1 <= ask.replicas <= _MAX_REPLICAS:
         problem = f"replicas must be between 1 and {_MAX_REPLICAS}"
         raise RbeeError("INVALID_REQUEST", problem=problem, param="replicas")
@@ -90,7 +90,7 @@ async def serve(visit: Visit) -> None:
 
 async def stop(visit: Visit) -> None:
     """End a wish and drain its workers, or stop one worker at once."""
-    ask = parsed(visit, _StopAsk)
+    ask = parsed(visit, StopAsk)
     core = visit.core
     if ask.worker:
         if ask.worker not in core.roster.workers:
@@ -120,7 +120,7 @@ async def resume(visit: Visit) -> None:
 
 async def drain_worker(visit: Visit) -> None:
     """Another worker takes the place of this one, which ends when its answers are finished."""
-    ask = parsed(visit, _DrainAsk)
+    ask = parsed(visit, DrainAsk)
     core = visit.core
     if ask.worker not in core.roster.workers:
         raise RbeeError("WORKER_NOT_FOUND", worker=ask.worker[:100])
@@ -167,7 +167,7 @@ async def events(visit: Visit) -> None:
 
 async def shutdown(visit: Visit) -> None:
     """Drain, end everything, go."""
-    ask = parsed(visit, _ShutdownAsk)
+    ask = parsed(visit, ShutdownAsk)
     visit.answer.whole(202, b'{"status":"stopping"}')
     visit.core.keep_workers = ask.keep_workers
     visit.core.shut_down(ask.drain_s)
@@ -287,7 +287,7 @@ def _not_ours(worker: str, deed: str) -> RbeeError:
     return RbeeError("ATTACHED_NOT_OURS", worker=worker, deed=deed)
 
 
-def _how(how: ModelSettings, ask: _ServeAsk, name: str) -> ModelSettings:
+def _how(how: ModelSettings, ask: ServeAsk, name: str) -> ModelSettings:
     keep_alive_s = KEEP_ALWAYS if ask.keep_alive_s is None else ask.keep_alive_s
     said = {
         field: value

@@ -23,7 +23,7 @@ _MOST_TOKENS = 1 << 24
 _NAME_CHARACTERS = 1100
 
 
-class _AttachAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AttachAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     model: str = ""
     key_env: str = ""
@@ -32,13 +32,13 @@ class _AttachAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slots: int = 0
 
 
-class _DetachAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DetachAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: str
 
 
 async def attach(visit: Visit) -> None:
     """It is looked at first: what cannot be used is refused with the reason, and not kept."""
-    ask = parsed(visit, _AttachAsk)
+    ask = parsed(visit, AttachAsk)
     core = visit.core
     _check(ask)
     if (ask.key_env or ask.key_file) and not visit.exchange.request.admin:
@@ -73,7 +73,7 @@ async def attach(visit: Visit) -> None:
 
 async def detach(visit: Visit) -> None:
     """By its id or its address; the wish ends, and what runs on it ends by itself."""
-    ask = parsed(visit, _DetachAsk)
+    ask = parsed(visit, DetachAsk)
     core = visit.core
     known = core.roster.workers.get(ask.worker)
     if known is not None and not known.attached:
@@ -83,7 +83,7 @@ async def detach(visit: Visit) -> None:
     visit.answer.whole(200, encode({"detached": core.attached.drop(name)}))
 
 
-def _check(ask: _AttachAsk) -> None:
+def _check(ask: AttachAsk) -> None:
     if not 0 <= ask.slots <= _MOST_SLOTS or not 0 <= ask.ctx <= _MOST_TOKENS:
         raise RbeeError("INVALID_REQUEST", problem="slots or ctx is out of range", param="slots")
     if ask.key_env and ask.key_file:

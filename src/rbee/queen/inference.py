@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
+
 from rbee.errors import RbeeError
 from rbee.policy.admission import Claim
 from rbee.policy.deadline import Deadline
@@ -15,18 +17,19 @@ from rbee.queen.attempt import Call
 from rbee.queen.claims import claim_of
 from rbee.queen.dispatch import Dispatch, Task
 from rbee.queen.passing import PassRelay
+from rbee.queen.reading import read_ask
 from rbee.queen.relay import Relay
 from rbee.queen.routes import Visit
 from rbee.queen.tries import Talk
 from rbee.wire.llama_server import without_path
-from rbee.wire.openai import Ask, parse_ask, upstream_body, with_params
+from rbee.wire.openai import Ask, upstream_body, with_params
 from rbee.wire.problem import encode
 from rbee.wire.resumption import shape_of
 
 
 async def chat(visit: Visit) -> None:
     """`/v1/chat/completions` and `/v1/completions`."""
-    ask = _parse(visit)
+    ask = await _parse(visit)
     core = visit.core
     served = core.models.find(ask.model, core.roster.models)
     path = visit.exchange.request.path
@@ -51,14 +54,14 @@ async def chat(visit: Visit) -> None:
 async def embeddings(visit: Visit) -> None:
     """`/v1/embeddings`, answered by an embedding worker beside a chat worker of the same model. An
     attached server has one address for both."""
-    ask = _parse(visit)
+    ask = await _parse(visit)
     served = visit.core.models.find(ask.model, visit.core.roster.models)
     await _whole(visit, "chat" if served.attached else "embedding", ask)
 
 
 async def passed(visit: Visit) -> None:
     """A request that is routed by its `model` to a worker as it is."""
-    ask = _parse(visit)
+    ask = await _parse(visit)
     core = visit.core
     served = core.models.find(ask.model, core.roster.models)
     ask = replace(ask, body=with_params(ask.body, served.how.params))
@@ -86,6 +89,9 @@ async def passed(visit: Visit) -> None:
 
 def _is_list(prompt: object) -> bool:
     """Several prompts, which the engine answers with several objects in one body."""
+    if isinstance(prompt, msgspec.Raw):
+        listed = bytes(prompt)
+        return listed.startswith(b"[") and (b'"' in listed or b"[" in listed[1:])
     return isinstance(prompt, list) and not all(isinstance(one, int) for one in prompt)
 
 
@@ -112,7 +118,7 @@ async def props(visit: Visit) -> None:
 
 async def _whole(visit: Visit, mode: str, ask: Ask | None = None, *, brief: bool = False) -> None:
     """Answered as one body."""
-    ask = ask or _parse(visit)
+    ask = ask or await _parse(visit)
     core = visit.core
     served = core.models.find(ask.model, core.roster.models)
     path = visit.exchange.request.path
@@ -123,14 +129,9 @@ async def _whole(visit: Visit, mode: str, ask: Ask | None = None, *, brief: bool
     await Dispatch(core).run(task, visit.answer)
 
 
-def _parse(visit: Visit) -> Ask:
-    core = visit.core
-    ask = parse_ask(
-        visit.exchange.request.body,
-        nesting=core.settings.bounds.nesting,
-        timeout_header=visit.header("x-request-timeout"),
-        only_model=core.models.only(core.roster.models),
-    )
+async def _parse(visit: Visit) -> Ask:
+    body, limit = visit.exchange.request.body, visit.header("x-request-timeout")
+    ask = await read_ask(visit.core, body, timeout_header=limit)
     visit.answer.streams = ask.stream
     visit.enter(ask.body)
     return ask

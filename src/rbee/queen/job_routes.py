@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -31,11 +30,12 @@ from rbee.queen.following import Following, Shape, Whole
 from rbee.queen.job import Job
 from rbee.queen.job_answer import JobAnswer, without_client
 from rbee.queen.jobs import new_id, request_of
+from rbee.queen.reading import hash_of, read_ask, read_object
 from rbee.queen.routes import Handler, Visit
 from rbee.wire import jobs as wire
 from rbee.wire import problem
 from rbee.wire.keys import INFER
-from rbee.wire.openai import Ask, parse_ask, parse_object
+from rbee.wire.openai import Ask
 from rbee.wire.problem import encode
 
 _RETRY_COUNT = "x-stainless-retry-count"
@@ -47,13 +47,13 @@ _SLICE = 256
 async def create(visit: Visit) -> None:
     """`POST /v1/jobs`: 202 once the journal has it. What is refused at the door has its status."""
     body = visit.exchange.request.body
-    value = parse_object(body, nesting=visit.core.settings.bounds.nesting)
+    value = await read_object(body, nesting=visit.core.settings.bounds.nesting)
     asked = wire.parse_job_ask(value)
     await visit.core.jobs.ready()
-    key, hashed = _key(visit), _hash("/v1/jobs", body)
+    key, hashed = _key(visit), await hash_of("/v1/jobs", body)
+    ask = await _ask(visit, encode(asked.request))
     job = _known(visit, key, hashed)
     if job is None:
-        ask = _ask(visit, encode(asked.request))
         record = _record(visit, ask, asked.endpoint, asked.on_disconnect, key, hashed)
         job = await _made(visit, record)
         # One turn of the loop: its work has asked for a slot.
@@ -121,8 +121,8 @@ async def go_on(core: Core, job: Job) -> None:
 
 async def _idempotent(visit: Visit) -> None:
     request = visit.exchange.request
-    key, hashed = _key(visit), _hash(request.path, request.body)
-    ask = _ask(visit, request.body)
+    key, hashed = _key(visit), await hash_of(request.path, request.body)
+    ask = await _ask(visit, request.body)
     visit.answer.streams = ask.stream
     await visit.core.jobs.ready()
     job = _known(visit, key, hashed)
@@ -137,7 +137,7 @@ async def _idempotent(visit: Visit) -> None:
 
 async def _repeatable(visit: Visit, plain: Handler) -> None:
     request = visit.exchange.request
-    hashed = _hash(request.path, request.body)
+    hashed = await hash_of(request.path, request.body)
     jobs, caller = visit.core.jobs, visit.caller
     again = repeats(request.header(_RETRY_COUNT))
     job = jobs.repeated(caller, hashed) if again else None
@@ -250,18 +250,8 @@ def _key(visit: Visit) -> str:
     return wire.checked_key(header) if header is not None else ""
 
 
-def _hash(path: str, body: bytes) -> str:
-    return sha256(path.encode() + b"\0" + body).hexdigest()
-
-
-def _ask(visit: Visit, body: bytes) -> Ask:
-    core = visit.core
-    return parse_ask(
-        body,
-        nesting=core.settings.bounds.nesting,
-        timeout_header=visit.header("x-request-timeout"),
-        only_model=core.models.only(core.roster.models),
-    )
+async def _ask(visit: Visit, body: bytes) -> Ask:
+    return await read_ask(visit.core, body, timeout_header=visit.header("x-request-timeout"))
 
 
 def _record(

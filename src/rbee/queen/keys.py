@@ -13,7 +13,7 @@ from rbee.wire.keys import KeyAsk, shown
 from rbee.wire.problem import encode
 
 
-class _RevokeAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RevokeAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     forget: bool = False
 
@@ -39,7 +39,7 @@ async def create(visit: Visit) -> None:
 async def revoke(visit: Visit) -> None:
     """It opens nothing from the next request on; what runs with it ends as it would have."""
     core, now = visit.core, time.time()
-    ask = parsed(visit, _RevokeAsk)
+    ask = parsed(visit, RevokeAsk)
     record = core.keys.revoke(ask.id, now, forget=ask.forget)
     core.allowances.forget(record.id)
     core.note("key_revoked", revoked=record.id, by=visit.caller.key_id)

@@ -20,34 +20,34 @@ from rbee.wire import control
 from rbee.wire.problem import encode
 
 
-class _NameAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NameAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
 
 
-class _ImportAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ImportAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     what: str
     """`ollama`, `huggingface`, `lmstudio`, each with `=FOLDER` if need be; or an absolute path."""
 
 
-class _PinAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PinAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     pinned: bool
 
 
-class _PruneAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PruneAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_bytes: int
     remove: bool = False
 
 
 async def pull(visit: Visit) -> None:
     """Have a model in the store."""
-    ask = parsed(visit, _NameAsk)
+    ask = parsed(visit, NameAsk)
     await _long(visit, lambda id_: control.Pull(id_, ask.name))
 
 
 async def verify(visit: Visit) -> None:
     """Read a stored model again, and mend it if it is damaged."""
-    ask = parsed(visit, _NameAsk)
+    ask = parsed(visit, NameAsk)
     core = visit.core
     served = core.models.any_version(ask.name, core.roster.models)
     await _long(visit, lambda id_: control.Verify(id_, served.ref))
@@ -55,13 +55,13 @@ async def verify(visit: Visit) -> None:
 
 async def import_from(visit: Visit) -> None:
     """Link what another program holds."""
-    ask = parsed(visit, _ImportAsk)
+    ask = parsed(visit, ImportAsk)
     await _long(visit, lambda id_: control.Import(id_, ask.what))
 
 
 async def remove(visit: Visit) -> None:
     """Remove a stored model; its workers drain first. `sha256:…` removes a file without a name."""
-    ask = parsed(visit, _NameAsk)
+    ask = parsed(visit, NameAsk)
     core = visit.core
     if ask.name.startswith("sha256:"):
         removed = await core.link.call(lambda id_: control.Remove(id_, ask.name))
@@ -76,7 +76,7 @@ async def remove(visit: Visit) -> None:
 
 async def pin(visit: Visit) -> None:
     """Have a model never pruned, or again."""
-    ask = parsed(visit, _PinAsk)
+    ask = parsed(visit, PinAsk)
     core = visit.core
     served = core.models.any_version(ask.name, core.roster.models)
     found = await core.link.call(lambda id_: control.Pin(id_, served.ref, ask.pinned))
@@ -85,7 +85,7 @@ async def pin(visit: Visit) -> None:
 
 async def prune(visit: Visit) -> None:
     """Bring the store down to a size. Models of the TOML and lasting wishes are never removed."""
-    ask = parsed(visit, _PruneAsk)
+    ask = parsed(visit, PruneAsk)
     core = visit.core
     blocks = core.settings.models.values()
     declared = {name for block in blocks for name in (block.name, *block.source)}

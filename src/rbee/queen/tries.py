@@ -68,7 +68,8 @@ class PlainTries:
     def prepare(self, lease: Lease) -> tuple[Call, Relay | None]:
         call, worker = self._call, lease.worker
         if worker.attached:
-            asked = body_for(msgspec.json.decode(call.body), worker.theirs)
+            members = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
+            asked = body_for(members, worker.theirs)
             call = replace(call, body=msgspec.json.encode(asked))
         return call, self._relay(self._answer) if self._relay is not None else None
 

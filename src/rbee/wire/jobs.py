@@ -41,7 +41,8 @@ _EVENT_ID = re.compile(r"(\d{1,9})-([0-9a-f]{8})", re.ASCII)
 class JobAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /v1/jobs`."""
 
-    request: dict[str, Any]
+    request: Any
+    """An object, or the bytes of one that is too large to be read."""
     endpoint: str = CHAT
     on_disconnect: Literal["continue", "cancel"] = "continue"
 
@@ -132,6 +133,8 @@ def parse_job_ask(value: Mapping[str, Any]) -> JobAsk:
         ask = msgspec.convert(value, JobAsk)
     except msgspec.ValidationError as exc:
         raise RbeeError("INVALID_REQUEST", problem=str(exc)) from exc
+    if not isinstance(ask.request, dict | msgspec.Raw):
+        raise RbeeError("INVALID_REQUEST", problem="request must be an object", param="request")
     if ask.endpoint not in ENDPOINTS:
         problem = f"endpoint must be one of {', '.join(ENDPOINTS)}"
         raise RbeeError("INVALID_REQUEST", problem=problem, param="endpoint")

@@ -14,17 +14,13 @@ from typing import Any
 import msgspec
 
 from rbee.errors import RbeeError
+from rbee.wire.large_body import MOST_VALUES, counted, not_json, too_deep
 from rbee.wire.unreadable import UNREADABLE
 
 DEADLINE_CAP_S = 3600.0
 
 _TEXTS = re.compile(rb'"[^"]*"')
 _SMALL_BYTES = 64 << 10
-_MOST_VALUES = 1 << 20
-"""In one body: a prompt of a million tokens, or embeddings of 100,000 texts. Read in some 50 ms."""
-_MOST_PARTS = 1 << 17
-"""Lists, objects and their members, which cost ten times as much each: 100,000 lists of tokens fit,
-or 40,000 messages. Without these bounds 45 MB of `[],[],` held the loop for 6 s."""
 
 _WINDOWS = ("repeat_last_n", "dry_penalty_last_n")
 _MOST_WINDOW = 1 << 20
@@ -42,6 +38,7 @@ class Ask:
     seed: int | None
     timeout_s: float | None
     body: dict[str, Any]
+    """Of a large one the large members are `msgspec.Raw`."""
 
 
 def parse_object(body: bytes, *, nesting: int) -> dict[str, Any]:
@@ -51,26 +48,33 @@ def parse_object(body: bytes, *, nesting: int) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(body)
     except RecursionError as exc:
-        raise _too_deep(nesting) from exc
+        raise too_deep(nesting) from exc
     except UNREADABLE as exc:
-        raise RbeeError("INVALID_REQUEST", problem=f"The body is not JSON: {exc}") from exc
+        raise not_json(exc) from exc
     if not isinstance(value, dict):
         raise RbeeError("INVALID_REQUEST", problem="The body must be a JSON object")
     # A look at each value is quick, but a look at the brackets of a small body is quicker.
     may_be = len(body) > _SMALL_BYTES or body.count(b"[") + body.count(b"{") > nesting
     if may_be and _deeper_than(value, nesting):
-        raise _too_deep(nesting)
+        raise too_deep(nesting)
     return value
 
 
 def parse_ask(
     body: bytes, *, nesting: int, timeout_header: str | None = None, only_model: str | None = None
 ) -> Ask:
-    """A request for a model. Raises INVALID_REQUEST naming every field that is wrong.
+    """A request for a model. Raises INVALID_REQUEST naming every field that is wrong."""
+    value = parse_object(body, nesting=nesting)
+    return ask_of(value, timeout_header=timeout_header, only_model=only_model)
+
+
+def ask_of(
+    value: dict[str, Any], *, timeout_header: str | None = None, only_model: str | None = None
+) -> Ask:
+    """A request for a model, read already. Raises INVALID_REQUEST naming every field that is wrong.
 
     `only_model` is used where the request names none and just one model could be meant.
     """
-    value = parse_object(body, nesting=nesting)
     found: list[tuple[str, str]] = []
     model = value.get("model") or only_model
     if model is None:
@@ -153,10 +157,6 @@ def _timeout(field: object, header: str | None, found: list[tuple[str, str]]) ->
     return min(float(field), DEADLINE_CAP_S)
 
 
-def _too_deep(nesting: int) -> RbeeError:
-    return RbeeError("INVALID_REQUEST", problem=f"The body is nested deeper than {nesting} levels")
-
-
 def _deeper_than(value: object, limit: int) -> bool:
     """Whether it is nested deeper. Level by level, so that a long text costs nothing."""
     level: list[Any] = [value]
@@ -173,21 +173,16 @@ def _deeper_than(value: object, limit: int) -> bool:
 
 
 def _too_many(body: bytes) -> str | None:
-    """What there is too much of, told before the body is read. Each value but the outermost stands
-    behind a bracket or a comma; those inside of texts count only if there are too many with them.
-    """
+    """What there is too much of, told before the body is read; what stands inside of texts counts
+    only if there is too much with it."""
     if len(body) < _SMALL_BYTES or _counted(body) is None:
         return None
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if unescaped.count(b'"') > 4 * _MOST_VALUES:
-        return f"The body holds more than {_MOST_VALUES:,} values"
+    if unescaped.count(b'"') > 4 * MOST_VALUES:
+        return f"The body holds more than {MOST_VALUES:,} values"
     return _counted(_TEXTS.sub(b"", unescaped))
 
 
 def _counted(text: bytes) -> str | None:
     containers = text.count(b"[") + text.count(b"{")
-    if containers + text.count(b":") > _MOST_PARTS:
-        return f"The body holds more than {_MOST_PARTS:,} lists, objects and members"
-    if containers + text.count(b",") > _MOST_VALUES:
-        return f"The body holds more than {_MOST_VALUES:,} values"
-    return None
+    return counted(containers, text.count(b":"), text.count(b","))

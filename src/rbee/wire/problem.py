@@ -111,6 +111,11 @@ def headers(report: Report, *, spent: bool = False) -> list[tuple[str, str]]:
         found.append(("x-should-retry", "false"))
     if report.status == 401:
         found.append(("www-authenticate", "Bearer"))
+    if report.status == 405:
+        # RFC 9110 15.5.6 wants it; HEAD goes wherever GET goes, and a preflight everywhere.
+        allowed = [*report.details["allowed"], "OPTIONS"]
+        allowed += ["HEAD"] if "GET" in allowed else []
+        found.append(("allow", ", ".join(sorted(allowed))))
     after_s = report.details.get("retry_after_s")
     if after_s is not None:
         whole_s = max(1, math.ceil(float(after_s)))

@@ -31,7 +31,8 @@ class Shape:
 
 
 def shape_of(body: Mapping[str, Any], *, chat: bool) -> Shape:
-    """Read from the upstream body: our sampler defaults are in it."""
+    """Read from the upstream body: our sampler defaults are in it. A prompt too large to be read
+    is no plain one: it is only replayed."""
     count = body.get("n")
     choices = count if isinstance(count, int) and count > 0 else 1
     stop = body.get("stop")
@@ -41,7 +42,10 @@ def shape_of(body: Mapping[str, Any], *, chat: bool) -> Shape:
     return Shape(
         chat=chat,
         choices=choices,
-        plain=choices == 1 and not _is_formed(body) and _can_be_gone_on_from(body, chat=chat),
+        plain=choices == 1
+        and not _is_formed(body)
+        and not isinstance(stop, msgspec.Raw)
+        and _can_be_gone_on_from(body, chat=chat),
         sampled=not _is_greedy(body),
         stops=tuple(one for one in stops if isinstance(one, str) and one),
         max_tokens=min((one for one in limits if one >= 0), default=None),
@@ -104,6 +108,7 @@ def _is_formed(body: Mapping[str, Any]) -> bool:
         (tools and body.get("tool_choice") != "none")
         or body.get("grammar")
         or body.get("json_schema")
+        or isinstance(form, msgspec.Raw)
         or (form and kind not in (None, "text"))
     )
 
