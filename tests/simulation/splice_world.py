@@ -183,7 +183,11 @@ class Listener:
         self.body = b""
         self.over = False
         self.on_writable: Callable[[], None] = lambda: None
+        self.request = self
         self._world = world
+
+    def header(self, _: str) -> str:
+        return ""
 
     def start(self, status: int, headers: Any) -> None:
         self.started, self.status = True, status

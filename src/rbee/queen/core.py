@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rbee.edge.home import Home
 from rbee.edge.http_client import HttpClient
@@ -28,7 +28,7 @@ from rbee.queen.counters import Counters
 from rbee.queen.deaths import Deaths
 from rbee.queen.events import Events
 from rbee.queen.hive_link import HiveLink
-from rbee.queen.lanes import Lanes, Ticket
+from rbee.queen.lanes import Lanes
 from rbee.queen.lookout import Lookout
 from rbee.queen.poison import Poison
 from rbee.queen.roster import SERVING, LaneKey, Roster
@@ -156,20 +156,6 @@ class Core:
         if self.roster.hive_connected:
             return None
         return self._hive_away_since + self.settings.timing.worker_start_s
-
-    def waiting_facts(self, ticket: Ticket) -> Mapping[str, Any]:
-        """What a waiting client is told."""
-        lane = ticket.lane
-        if not len(self.roster.board(lane)):
-            loading = self.roster.coming(lane)
-            share = max((one.progress for one in loading), default=0.0)
-            facts = {"phase": "loading", "model": lane[0], "progress": round(share, 3)}
-            waits_for = [name for one in loading for name in one.waits_for]
-            return {**facts, "waits_for": waits_for} if waits_for else facts
-        position = self.lanes.position(ticket)
-        facts = {"phase": "queued", "model": lane[0], "position": position}
-        wait_s = self.lanes.expected_wait_s(lane, position)
-        return facts if wait_s is None else {**facts, "expected_wait_s": round(wait_s, 1)}
 
     def feel(self, memory: Memory) -> None:
         """How short memory is, looked at every few seconds: lines are cut and grow by it."""

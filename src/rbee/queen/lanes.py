@@ -8,9 +8,10 @@ its door `policy.admission`, the choice of a worker `policy.routing`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from rbee.errors import RbeeError, Report
 from rbee.policy import admission, pressure
@@ -148,6 +149,20 @@ class Lanes:
         """About how long a request at this place waits; None: nothing is measured or ready yet."""
         turn_s = self._turn_s(key, self.lane(key))
         return None if turn_s is None else admission.expected_wait_s(position, turn_s)
+
+    def waiting_facts(self, ticket: Ticket) -> Mapping[str, Any]:
+        """What a waiting client is told."""
+        lane = ticket.lane
+        if not len(self._roster.board(lane)):
+            loading = self._roster.coming(lane)
+            share = max((one.progress for one in loading), default=0.0)
+            facts = {"phase": "loading", "model": lane[0], "progress": round(share, 3)}
+            waits_for = [name for one in loading for name in one.waits_for]
+            return {**facts, "waits_for": waits_for} if waits_for else facts
+        position = self.position(ticket)
+        facts = {"phase": "queued", "model": lane[0], "position": position}
+        wait_s = self.expected_wait_s(lane, position)
+        return facts if wait_s is None else {**facts, "expected_wait_s": round(wait_s, 1)}
 
     def release(self, lease: Lease, *, served: bool) -> None:
         """Give a slot back; `served` answers teach how fast the line moves."""

@@ -116,7 +116,7 @@ class Waiting:
         if call.deadline is not None and call.deadline.passed(now):
             phase = "waiting for a slot"
             raise RbeeError("DEADLINE_EXCEEDED", deadline_s=call.deadline.allowed_s, phase=phase)
-        self._telling.waiting(core.waiting_facts(ticket), now)
+        self._telling.waiting(core.lanes.waiting_facts(ticket), now)
 
 
 class Telling:
