@@ -117,6 +117,9 @@ class Timing:
     idle_connection_s: float = 120.0
     restart_first_s: float = 1.0
     restart_cap_s: float = 60.0
+    device_rest_s: float = 60.0
+    """How long a device that failed gets no model, the first time; then twice as long."""
+    device_rest_cap_s: float = 3600.0
     restart_every_s: float = 3.0
     """Between unasked starts, over all workers, once many have died together."""
     hive_restart_s: float = 0.1
@@ -178,6 +181,8 @@ class Settings:
     worker_memory_bytes: int = 0
     """Where the control group of each worker stops it (`RBEE_WORKER_MEMORY`); 0: a fifth above what
     it was estimated to need."""
+    least_ctx: int = 2048
+    """Tokens per slot below which rbee shortens no context by itself (`RBEE_LEAST_CTX`)."""
     defaults: ModelSettings = field(default_factory=ModelSettings)
     models: Mapping[str, ModelSettings] = field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = field(default_factory=Limits)

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from rbee.errors import RbeeError
+from rbee.hive.device_falls import Fall
 from rbee.hive.roster import Roster
 from rbee.hive.wish_plan import Plan
 from rbee.hive.worker_owner import WorkerOwner
@@ -50,15 +51,18 @@ class NoMachine:
         self.ids += 1
         return f"w{self.ids}"
 
-    async def prepare(self, wish: ModelWish) -> Plan:
+    async def prepare(self, wish: ModelWish) -> tuple[Plan, ...]:
         self.prepared += 1
         if self.refusal is None:
             await asyncio.Event().wait()
         assert self.refusal is not None
         raise self.refusal
 
-    async def make_room(self, owner: WorkerOwner, plan: Plan) -> None:
-        return
+    async def make_room(self, owner: WorkerOwner, plans: tuple[Plan, ...]) -> Plan:
+        return plans[0]
+
+    def fall(self, owner: WorkerOwner, problem: Problem) -> Fall:
+        return Fall(problem)
 
     def restart_pause_s(self) -> float:
         return self.pause_s
@@ -83,10 +87,10 @@ class NoMachine:
     def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None:
         self.told.append(f"{old_id} replaced")
 
-    def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None:
-        self.deaths.append((problem.code, verdict))
+    def died(self, owner: WorkerOwner, fall: Fall, verdict: restart.Verdict) -> None:
+        self.deaths.append((fall.problem.code, verdict))
         if not isinstance(verdict, restart.Again):
-            self.roster.failed_lastingly(owner, owner.problem or problem)
+            self.roster.failed_lastingly(owner, owner.problem or fall.problem)
 
     def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
         raise AssertionError(leak)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rbee.edge.logs import Log
 from rbee.errors import RbeeError
+from rbee.hive.device_falls import Fall
 from rbee.hive.reports import Reports
 from rbee.hive.worker_owner import WorkerOwner
 from rbee.hive.worker_run import Leak
@@ -60,10 +61,13 @@ def test_each_fault_has_its_outcome(tmp_path: Path) -> None:
     """Cause, what was done, outcome: restarts are ok, what waits for a person is open."""
 
     def story(reports: Reports, owner: WorkerOwner) -> None:
-        reports.died(owner, CRASH, restart.Again(2.0, restart.Record()))
-        reports.died(owner, CRASH, restart.Again(0.0, restart.Record()))
-        reports.died(owner, CRASH, restart.Quarantine(5, 300.0))
-        reports.died(owner, CRASH, restart.Remember())
+        reports.died(owner, Fall(CRASH), restart.Again(2.0, restart.Record()))
+        reports.died(owner, Fall(CRASH), restart.Again(0.0, restart.Record()))
+        reports.died(owner, Fall(CRASH), restart.Quarantine(5, 300.0))
+        reports.died(owner, Fall(CRASH), restart.Remember())
+        moves = Fall(CRASH, ("cuda:0",), 60.0)
+        reports.died(owner, moves, restart.Again(0.0, restart.Record()))
+        reports.died(owner, Fall(CRASH, rests_s=9.0), restart.Remember())
         reports.leaked(owner, Leak("port 7"))
 
     said = [m for m in _told(tmp_path, story) if isinstance(m, Happened)]
@@ -73,7 +77,9 @@ def test_each_fault_has_its_outcome(tmp_path: Path) -> None:
         ("quarantined after 5 crashes", "open"),
     ]
     assert said[3].outcome == "open"
-    assert (said[4].code, said[4].what) == (
+    assert said[4].outcome == "ok" and "cuda:0 rests for 60 s" in said[4].done
+    assert (said[5].done, said[5].outcome) == ("its device is tried again in 9 s", "open")
+    assert (said[6].code, said[6].what) == (
         "RESOURCE_LEAK",
         "port 7 of an earlier rbee is still here.",
     )

@@ -143,22 +143,13 @@ def test_the_nature_of_a_model_is_hashed_for_once(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_faulty_device_is_remembered_until_somebody_asks_afresh(tmp_path: Path) -> None:
-    """Each one that fails joins the others; a device that was insisted on is never left."""
-
-    async def run() -> None:
-        court, wish = _Court(tmp_path), ModelWish("m", "m:1")
-        for number in (0, 1):
-            code = await court.verdict(RUBBISH, (f"cuda:{number}",), vouched=True)
-            assert code == "DEVICE_FAULTY"
-        assert court.judge.unfit(wish) == {"cuda:0", "cuda:1"}
-        court.judge.forget(wish)
-        assert not court.judge.unfit(wish)
-        insisted = {"device": "cuda:0", "fallback": False, "vouched": True}
-        code = await court.verdict(RUBBISH, ("cuda:0",), **insisted)
-        assert code == "MODEL_SELFTEST_FAILED" and not court.judge.unfit(wish)
-
-    asyncio.run(run())
+@pytest.mark.parametrize("how", [{}, {"device": "cuda:0", "fallback": False}])
+def test_rubbish_from_a_whole_file_is_the_devices_fault(
+    tmp_path: Path, how: dict[str, Any]
+) -> None:
+    """Also of one that a person insists on: the file is not blamed for it."""
+    code = asyncio.run(_Court(tmp_path).verdict(RUBBISH, ("cuda:0",), vouched=True, **how))
+    assert code == "DEVICE_FAULTY"
 
 
 def test_a_worker_of_an_older_rbee_is_served(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_device_that_a_person_insists_on_has_no_next_one(
         stored = await _hive_with_sick_engine(scene, tmp_path, model_file)
         facts = {"ref": stored.ref, "device": "cuda:0", "fallback": False}
         scene.say(control.Want(wish(model_file, **facts)))
-        assert (await scene.unservable()).problem.code == "MODEL_SELFTEST_FAILED"
+        assert (await scene.unservable()).problem.code == "DEVICE_FAULTY"
         assert not any(worker.state == "READY" for worker in scene.workers.values())
 
     _on_stage(tmp_path, play)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbee.errors import RbeeError
+from rbee.hive.device_links import Machine
 from rbee.hive.wish_plan import (
+    HERE,
+    Plan,
     Stored,
     cache_ram_mib,
-    choose_device,
     context_tokens,
-    plan,
+    plans,
     spec,
     threads,
 )
+from rbee.policy.fitting import Setting
+from rbee.policy.memory import Shape
 from rbee.settings import AUTO_CTX, AUTO_PARALLEL, Settings
 from rbee.wire.control import Device, EngineView, ModelWish
 
@@ -26,39 +31,22 @@ GPU_ENGINE = EngineView(
     path="/x",
     devices=(Device("cpu", "CPU"), Device("cuda:0", "GPU"), Device("cuda:1", "GPU", usable=False)),
 )
-STORED = Stored("/m.gguf", "sha256:0", context_train_tokens=2048)
+GIB = 1 << 30
+SHAPE = Shape(4 * GIB, layers=32, kv_width=2048, vocabulary=128_256)
+STORED = Stored("/m.gguf", "sha256:0", context_train_tokens=2048, shape=SHAPE)
+NO_FACTS = Machine()
 
 
-def _wish(device: str = "auto", fallback: bool = False, **rest: int) -> ModelWish:
+def _wish(device: str = "auto", fallback: bool = False, **rest: Any) -> ModelWish:
     return ModelWish("m", "m:1", device=device, fallback=fallback, **rest)
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu"])
-def test_what_every_engine_has_is_taken_as_asked(device: str) -> None:
-    """The CPU and the engine's own choice need no look at the engine."""
-    assert choose_device(_wish(device), CPU_ENGINE).device == device
-
-
-def test_a_device_that_is_offered_is_pinned() -> None:
-    """--device cuda:0 runs on cuda:0, not degraded."""
-    chosen = choose_device(_wish("cuda:0"), GPU_ENGINE)
-    assert (chosen.device, chosen.degraded) == ("cuda:0", "")
-
-
-@pytest.mark.parametrize("device", ["cuda:7", "cuda:1", "vulkan:0"])
-def test_a_device_that_is_not_offered_is_refused(device: str) -> None:
-    """Without --fallback there is no silent CPU."""
-    with pytest.raises(RbeeError) as caught:
-        choose_device(_wish(device), GPU_ENGINE)
-    assert caught.value.code == "DEVICE_UNAVAILABLE"
-    assert caught.value.facts["available"] == ["cpu", "cuda:0"]
-
-
-def test_a_fallback_is_told() -> None:
-    """With --fallback it runs, and says what it lacks."""
-    chosen = choose_device(_wish("cuda:0", fallback=True), CPU_ENGINE)
-    assert chosen.device == "auto"
-    assert "cuda:0" in chosen.degraded
+def _plan(
+    wish: ModelWish, engine: EngineView, *, machine: Machine = NO_FACTS, beside_bytes: int = 0
+) -> Plan:
+    """The best one."""
+    settings = Settings(home="/h")
+    return plans(wish, STORED, engine, settings, 4, machine=machine, beside_bytes=beside_bytes)[0]
 
 
 def test_context_is_what_the_model_was_trained_for() -> None:
@@ -87,7 +75,7 @@ def test_two_cores_run_one_thread() -> None:
 def test_orders_carry_the_wish() -> None:
     """The spec of a worker says all of the plan, the alias and the user's own flags."""
     wished = ModelWish("m", "m:1", mode="embedding", args=("--flash-attn", "off"))
-    chosen = plan(wished, STORED, CPU_ENGINE, Settings(home="/h"), cores=4)
+    chosen = _plan(wished, CPU_ENGINE)
     orders = spec(wished, chosen, worker_id="w1", lifeline="/l", log="/log", orphan_s=5.0)
     assert (orders.id, orders.model, orders.mode) == ("w1", "m", "embedding")
     assert orders.args == ("--flash-attn", "off")
@@ -114,17 +102,48 @@ def test_old_prompts_are_kept_within_the_memory(
 
 def test_only_what_the_cpu_computes_needs_this_memory() -> None:
     """Of an engine of a person's own that was not asked yet, nothing is assumed."""
-    settings = Settings(home="/h")
     unknown = EngineView(kind="llama-server", build="", path="/x", devices=CPU_ENGINE.devices)
-    assert plan(_wish(), STORED, CPU_ENGINE, settings, 2).in_memory
-    assert plan(_wish("cpu"), STORED, GPU_ENGINE, settings, 2).in_memory
-    assert not plan(_wish(), STORED, GPU_ENGINE, settings, 2).in_memory
-    assert not plan(_wish(), STORED, unknown, settings, 2).in_memory
+    assert set(_plan(_wish(), CPU_ENGINE).claims) == {HERE}
+    assert set(_plan(_wish("cpu"), GPU_ENGINE).claims) == {HERE}
+    assert set(_plan(_wish(), GPU_ENGINE).claims) == set()
+    assert set(_plan(_wish(), unknown).claims) == set()
 
 
 def test_files_beside_the_model_are_counted() -> None:
     """A draft model or a projector is loaded too."""
-    settings = Settings(home="/h")
-    alone = plan(_wish(), STORED, CPU_ENGINE, settings, 2)
-    both = plan(_wish(), STORED, CPU_ENGINE, settings, 2, beside_bytes=1000)
+    alone = _plan(_wish(), CPU_ENGINE)
+    both = _plan(_wish(), CPU_ENGINE, beside_bytes=1000)
     assert both.need.weights_bytes - alone.need.weights_bytes == 1000
+
+
+def _all(wish: ModelWish, engine: EngineView, free: dict[str, int]) -> list[tuple[str, Setting]]:
+    made = plans(wish, STORED, engine, Settings(home="/h"), 4, machine=Machine(free))
+    return [(one.device, one.setting) for one in made]
+
+
+def test_plans_go_from_the_best_to_the_least() -> None:
+    """As asked on the GPU, less there, a part there; then the same on the processor."""
+    made = _all(_wish(), GPU_ENGINE, {"cuda:0": 4 * GIB})
+    on_gpu = [setting for device, setting in made if device == "cuda:0"]
+    on_cpu = [setting for device, setting in made if device == "cpu"]
+    assert [device for device, _ in made] == ["cuda:0"] * len(on_gpu) + ["cpu"] * len(on_cpu)
+    assert on_gpu[0] == on_cpu[0] == Setting(2048, AUTO_PARALLEL)
+    assert on_gpu[-1].layers > 0 and on_cpu[-1] == Setting(2048, 1)
+
+
+def test_what_a_person_fixed_is_in_every_plan() -> None:
+    """--ctx, --parallel, -ngl and a device without --fallback hold to the end."""
+    wish = _wish("cuda:0", ctx=1000, parallel=3, args=("-ngl", "10"))
+    assert _all(wish, GPU_ENGINE, {"cuda:0": GIB}) == [("cuda:0", Setting(1000, 3))]
+
+
+def test_two_cards_that_work_together_share_what_is_claimed() -> None:
+    """In proportion to what is free on each, as the engine divides it."""
+    devices = (Device("cpu", "CPU"), Device("cuda:0", "G"), Device("cuda:1", "G"))
+    engine = EngineView(kind="llama-server", build="b1", path="/x", devices=devices)
+    machine = Machine({"cuda:0": 2 * GIB, "cuda:1": 6 * GIB})
+    made = plans(_wish(), STORED, engine, Settings(home="/h"), 4, machine=machine)
+    assert [one.device for one in made[:3]] == ["cuda:1", "cuda:0", "cuda:0,cuda:1"]
+    one, other = (made[2].claims[name].own_bytes for name in ("cuda:0", "cuda:1"))
+    assert 2.9 < other / one < 3.1
+    assert made[2].degraded == ""

@@ -13,9 +13,10 @@ import pytest
 
 from rbee.edge.cgroups import place_of
 from rbee.errors import RbeeError
-from rbee.hive.wish_plan import Plan, Stored, plan
+from rbee.hive.wish_plan import Plan, Stored, plans
 from rbee.hive.worker_run import WorkerRun
 from rbee.hive.worker_start import start_run
+from rbee.policy.fitting import Sizing
 from rbee.policy.memory import Shape, limit_bytes
 from rbee.settings import Settings
 from rbee.wire.control import Device, EngineView, ModelWish
@@ -29,7 +30,7 @@ ENGINE = EngineView("llama-cpp", "b1", devices=(Device("cpu", "CPU"),))
 def _plan(tmp_path: Path) -> Plan:
     shape = Shape(100 << 20, layers=4, kv_width=64, vocabulary=1000)
     stored = Stored(str(tmp_path / "gone.gguf"), "sha256:1", shape=shape)
-    return plan(WISH, stored, ENGINE, Settings(home=str(tmp_path)), 1)
+    return plans(WISH, stored, ENGINE, Settings(home=str(tmp_path)), 1)[0]
 
 
 def _limit_of(run: WorkerRun) -> int:
@@ -78,7 +79,7 @@ def test_a_persons_limit_counts_more_than_the_estimate(tmp_path: Path) -> None:
             assert await started.clean(tmp_path / "kept") == []
 
     asyncio.run(run())
-    unknown = replace(_plan(tmp_path), stored=Stored("/m", "sha256:1", shape=Shape(1 << 20)))
+    unknown = replace(_plan(tmp_path), sizing=Sizing(Shape(1 << 20), 0, 64))
     assert not unknown.bounded
 
 

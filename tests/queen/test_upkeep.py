@@ -3,11 +3,16 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
+from rbee.policy.pressure import Memory
 from rbee.queen.upkeep import tend
 from rbee.settings import Timing
+from rbee.wire.control import Device, EngineView, Hello
 from tests.edge.test_memory import INFO, PSI, written
 from tests.queen.stage import WHOLE, Engine, hold, say, stage
+
+ENGINE = EngineView("llama-server", "b1")
 
 
 async def until(check):
@@ -36,6 +41,27 @@ def test_short_memory_halves_the_lines_and_is_told(tmp_path, psi, info):
 
             assert event.outcome == "ok" and "memory is short" in event.what
             assert shown["limit"] == 50 and "rbee_queue_places 50.0" in metrics
+
+    asyncio.run(run())
+
+
+def test_a_hot_gpu_halves_the_lines_until_it_is_cooler(tmp_path):
+    """The hive tells of it; lines are answered as if memory were short, and say why."""
+    cool = Device("cuda:0", "GPU", celsius=60, hot_at=90)
+
+    async def run():
+        async with stage(tmp_path) as here:
+            core = here.core
+            for device in (cool, replace(cool, celsius=95, hot=True), cool):
+                core.roster.meet(Hello("v", 1, "h", 1, "m", 2, 1, ENGINE, (device,)))
+                core.feel(Memory())
+                assert bool(core.roster.heat) is device.hot
+                assert core.lanes.queue_limit == (100 if device is cool and not told(core) else 50)
+            (event,) = told(core)
+            assert event.code == "GPU_TOO_HOT" and "cuda:0 is too hot (95 °C)" in event.what
+
+    def told(core):
+        return core.events.recent(code="GPU_TOO_HOT")
 
     asyncio.run(run())
 

@@ -29,7 +29,7 @@ class Commands:
                 self._welcome(wishes)
             case control.Want(wish=wish, fresh=fresh):
                 if fresh:
-                    hive.selftests.forget(wish)
+                    hive.devices.forget(wish)
                 hive.roster.want(wish, fresh=fresh)
             case control.Unwant(model=model, mode=mode):
                 hive.roster.unwant(model, mode)

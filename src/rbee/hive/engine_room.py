@@ -95,9 +95,10 @@ class EngineRoom:
             raise RbeeError("ENGINE_MISSING", problem=self.engine.problem)
         return self.engine
 
-    async def ask(self) -> None:
-        """Have the engine describe itself, once for each choice; cancelling a wait is harmless."""
-        if self.known:
+    async def ask(self, *, again: bool = False) -> None:
+        """Have the engine describe itself, once for each choice (or `again`: devices come and go);
+        cancelling a wait is harmless."""
+        if self.known and not again:
             return
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(self._stamp))

@@ -15,6 +15,7 @@ from rbee.edge import child, strays
 from rbee.edge.cgroups import place_of
 from rbee.edge.process_table import group_members, kill_group, start_time
 from rbee.edge.worker_cgroup import WorkerCgroup, left_over
+from rbee.hive.wish_plan import HERE
 from rbee.hive.worker_folder import Birth, WorkerFolder
 from rbee.hive.worker_run import WorkerRun
 from rbee.policy.memory import Need
@@ -40,19 +41,24 @@ def find_orphans(workers: Path, kept_logs: Path) -> Iterator[tuple[WorkerRun, Bi
             continue
         group = WorkerCgroup.of(process.pid, str(workers), folder.id)
         alive += group.folders
-        need = Need(birth.weights_bytes, birth.own_bytes)
         run = WorkerRun(
             folder,
             spec,
             key,
             process,
             degraded=birth.degraded,
-            need=need,
+            better=birth.better,
+            claims=_claims(birth),
             group=group,
             adopted=True,
         )
         yield run, birth
     _end_groups(workers, alive)
+
+
+def _claims(birth: Birth) -> dict[str, Need]:
+    here = {HERE: Need(birth.weights_bytes, birth.own_bytes)} if birth.own_bytes else {}
+    return {**here, **{one: Need(0, size) for one, size in birth.device_bytes.items()}}
 
 
 def _end_rest_of_group(group: int) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 from rbee.edge.logs import Log
 from rbee.errors import RbeeError
+from rbee.hive.device_falls import Fall
 from rbee.hive.worker_owner import WorkerOwner
 from rbee.hive.worker_run import Leak
 from rbee.hive.worker_view import view_of
 from rbee.policy import restart
 from rbee.wire.control import (
+    Device,
     FromHive,
     Happened,
     ModelWish,
@@ -57,16 +59,43 @@ class Reports:
         wish = owner.wish
         self._say(WorkerGone(worker_id, wish.name, wish.mode, problem))
 
-    def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None:
+    def died(self, owner: WorkerOwner, fall: Fall, verdict: restart.Verdict) -> None:
         """An unasked end: cause, what was done, outcome."""
-        if isinstance(verdict, restart.Again):
+        if fall.leaves:
+            left = ", ".join(fall.leaves)
+            done = f"{left} rests for {fall.rests_s:.0f} s; the model goes on with its next device"
+            outcome = "ok"
+        elif fall.rests_s:
+            done, outcome = f"its device is tried again in {fall.rests_s:.0f} s", "open"
+        elif isinstance(verdict, restart.Again):
             after = f" in {verdict.after_s:g} s" if verdict.after_s else " at once"
             done, outcome = f"started again{after}", "ok"
         elif isinstance(verdict, restart.Quarantine):
             done, outcome = f"quarantined after {verdict.crashes} crashes", "open"
         else:
             done, outcome = "not started again until something changes", "open"
-        self.happened(problem, done, outcome, owner.wish, owner.id)
+        self.happened(fall.problem, done, outcome, owner.wish, owner.id)
+
+    def device(self, what: str, done: str, wish: ModelWish | None = None, worker: str = "") -> None:
+        """A device that rested is on its way back."""
+        self._log.info(what, done=done, worker=worker)
+        model = wish.name if wish else ""
+        self._say(
+            Happened(time.time(), "DEVICE_FAULTY", what, done, "ok", model=model, worker=worker)
+        )
+
+    def heat(self, device: Device) -> None:
+        """A device became too hot, or is not any more."""
+        error = RbeeError(
+            "GPU_TOO_HOT",
+            device=device.id,
+            celsius=device.celsius,
+            limit_celsius=device.hot_at,
+        )
+        done = "fewer requests may wait" if device.hot else "it is cool enough again"
+        outcome = "open" if device.hot else "ok"
+        self._log.warning(error.report.message, code=error.code, done=done, outcome=outcome)
+        self._say(Happened(time.time(), error.code, error.report.message, done, outcome))
 
     def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
         """Something of a dead process was left over."""

@@ -115,12 +115,23 @@ class Roster:
         self._fill(seats)
         self._tell_lasting(seats)
 
-    def replace(self, owner: WorkerOwner) -> None:
-        """Another one takes its place; it drains once that one serves."""
+    def replace(self, owner: WorkerOwner, *, trial: str = "") -> None:
+        """Another one takes its place; it drains once that one serves. `trial`: on this device."""
         seats = self._seats.get(_key(owner.wish))
         if seats is not None and owner in seats.owners:
             self._supersede(seats, (owner,))
-            self._fill(seats)
+            self._fill(seats, trial=trial)
+
+    def give_back(self, owner: WorkerOwner) -> None:
+        """Its trial came to nothing: the one whose place it was to take keeps it."""
+        seats = self._seats.get(_key(owner.wish))
+        owner.trial = ""
+        if seats is None or owner not in seats.owners or not seats.outgoing:
+            return
+        old = seats.outgoing.pop()
+        old.outgoing = False
+        seats.owners[seats.owners.index(owner)] = old
+        self._leave(owner)
 
     def give_way(self, owner: WorkerOwner) -> None:
         """It drains because another model needs its memory; what it answers is finished."""
@@ -210,9 +221,10 @@ class Roster:
         for owner in tuple(self._leaving):
             owner.tell(Event.STOP_NOW)
 
-    def _fill(self, seats: _Seats) -> None:
+    def _fill(self, seats: _Seats, *, trial: str = "") -> None:
         while not self.closed and len(seats.owners) < seats.wish.replicas:
             owner = self._make(seats.wish, 0)
+            owner.trial = trial
             seats.owners.append(owner)
             owner.start()
 

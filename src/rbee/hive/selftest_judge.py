@@ -66,16 +66,7 @@ class Judge:
         self._models = models
         self._tell = tell
         self._log = log
-        self._unfit: dict[tuple[str, str], frozenset[str]] = {}
         self._keeping: set[asyncio.Task[None]] = set()
-
-    def unfit(self, wish: ModelWish) -> frozenset[str]:
-        """Devices that computed rubbish with this model."""
-        return self._unfit.get((wish.name, wish.mode), frozenset())
-
-    def forget(self, wish: ModelWish) -> None:
-        """A person asks afresh: the devices may have been mended."""
-        self._unfit.pop((wish.name, wish.mode), None)
 
     async def goldens(self, digest: str) -> Mapping[str, Answer]:
         """The golden answers of this digest; a damaged file of them is told and counts as none."""
@@ -147,18 +138,12 @@ class Judge:
         return RbeeError("MODEL_SELFTEST_FAILED", model=case.wish.name, problem=flaw)
 
     def _next_device(self, case: _Case) -> RbeeError:
-        """The bytes are right and the answer is not. A device that a person insists on has no
-        next one."""
-        if case.wish.device != "auto" and not case.wish.fallback:
-            return self._refusal(case)
-        where = (case.wish.name, case.wish.mode)
-        sick = frozenset(case.said.devices) - {_CPU}
-        self._unfit[where] = self._unfit.get(where, frozenset()) | sick
+        """The bytes are right and the answer is not."""
         return RbeeError(
             "DEVICE_FAULTY",
-            device=", ".join(sorted(sick)),
+            device=", ".join(one for one in case.said.devices if one != _CPU),
             model=case.wish.name,
-            problem=case.test.answer.flaw,
+            problem=f"it computes rubbish, though the file is whole ({case.test.answer.flaw})",
         )
 
     def _keep(self, case: _Case) -> None:

@@ -22,9 +22,13 @@ from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
 from rbee.edge.logs import Log
 from rbee.edge.process_table import total_memory_bytes, usable_cores
 from rbee.errors import RbeeError
-from rbee.hive import orphans
+from rbee.hive import device_falls, orphans
 from rbee.hive.calls import Calls
+from rbee.hive.comeback import Comeback
 from rbee.hive.commands import Commands
+from rbee.hive.device_falls import Fall
+from rbee.hive.device_links import needs_engine_facts
+from rbee.hive.device_room import DeviceRoom
 from rbee.hive.engine_room import EngineRoom
 from rbee.hive.lifeline_server import LifelineServer
 from rbee.hive.model_room import ModelRoom
@@ -37,7 +41,7 @@ from rbee.hive.roster import Roster
 from rbee.hive.selftest_judge import Judge
 from rbee.hive.store_calls import StoreCalls
 from rbee.hive.upkeep import TICK_S, Upkeep
-from rbee.hive.wish_plan import Plan, needs_engine_facts, plan
+from rbee.hive.wish_plan import Plan, plans
 from rbee.hive.worker_ids import WorkerIds
 from rbee.hive.worker_owner import WorkerOwner
 from rbee.hive.worker_run import Leak, WorkerRun
@@ -87,7 +91,11 @@ class Hive:
         )
         self.engine = EngineRoom(home, lambda: self.settings, log, self.engine_changed)
         self.roster = Roster(self._make_owner, self.reports.unservable, self._fingerprint)
-        self.room = Room(lambda: self.settings, self.roster.owners, self.roster.give_way, log)
+        self.devices = DeviceRoom(self.engine, lambda: self.settings.timing)
+        self.room = Room(
+            lambda: self.settings, self.roster.owners, self.roster.give_way, self.devices, log
+        )
+        self.comeback = Comeback(self)
         self.resources = Resources(
             Path(settings.models_dir or home.models),
             lambda: self.settings.limits.disk_reserve_bytes,
@@ -216,7 +224,7 @@ class Hive:
             cores=self._cores,
             memory_bytes=total_memory_bytes(),
             engine=self.engine.engine,
-            devices=self.engine.devices,
+            devices=self.devices.views(),
             workers=tuple(self.reports.view(owner) for owner in self.roster.owners()),
             models=self.models.views,
         )
@@ -230,30 +238,41 @@ class Hive:
     def next_worker_id(self) -> str:
         return self._ids.next()
 
-    async def prepare(self, wish: ModelWish) -> Plan:
-        """A wish made concrete. Raises why it cannot be started."""
-        unfit = self.selftests.unfit(wish)
-        if needs_engine_facts(wish, unfit):
+    async def prepare(self, wish: ModelWish) -> tuple[Plan, ...]:
+        """A wish made concrete, in all the ways in which it may run. Raises why it cannot."""
+        if needs_engine_facts(wish, self.engine.engine):
             await self.engine.ask()
         engine = self.engine.require()
+        await self.devices.look_before_load()
         stored = await self.models.ready(wish.ref)
         goldens = await self.selftests.goldens(stored.digest)
         beside_bytes = await asyncio.to_thread(sizes_bytes, wish.args)
-        return plan(
-            wish,
-            stored,
-            engine,
-            self.settings,
-            self._cores,
-            total_memory_bytes=total_memory_bytes(),
-            beside_bytes=beside_bytes,
-            goldens=goldens,
-            unfit=unfit,
-        )
+        try:
+            return plans(
+                wish,
+                stored,
+                engine,
+                self.settings,
+                self._cores,
+                total_memory_bytes=total_memory_bytes(),
+                beside_bytes=beside_bytes,
+                goldens=goldens,
+                machine=self.devices.machine(wish),
+            )
+        except RbeeError as error:
+            self.comeback.refused(wish, error)
+            raise
 
-    async def make_room(self, owner: WorkerOwner, plan: Plan) -> None:
-        """Returns when its memory is there. Raises MODEL_TOO_LARGE."""
-        await self.room.make(owner, plan, lambda: self.changed(owner))
+    async def make_room(self, owner: WorkerOwner, plans: tuple[Plan, ...]) -> Plan:
+        """Returns when its memory is there. Raises MODEL_TOO_LARGE, DEVICE_UNAVAILABLE."""
+        plans = self.comeback.trials(owner, plans)
+        chosen = await self.room.make(owner, plans, lambda: self.changed(owner))
+        self.comeback.placed(owner, chosen)
+        return chosen
+
+    def fall(self, owner: WorkerOwner, problem: Problem) -> Fall:
+        """What an end with this cause says against its devices."""
+        return device_falls.judge(owner.wish, owner.run, problem, self.devices)
 
     def restart_pause_s(self) -> float:
         """How long the next unasked start must wait, for all that start again together."""
@@ -269,7 +288,12 @@ class Hive:
         self, wish: ModelWish, run: WorkerRun, said: Listening, moved: Callable[[], None]
     ) -> RbeeError | None:
         """Why a worker that has loaded may not serve; None: it may."""
-        return await self.selftests.judge(wish, run.spec, said, moved)
+        refusal = self.comeback.used(wish, run, said)
+        if refusal is None:
+            refusal = await self.selftests.judge(wish, run.spec, said, moved)
+        if refusal is None:
+            self.comeback.proved(wish, run.id, said.devices)
+        return refusal
 
     async def probe(self, port: int, within_s: float) -> bool:
         """Whether anything at all answers at this port in time."""
@@ -291,10 +315,13 @@ class Hive:
     def replaced(self, owner: WorkerOwner, old_id: str, problem: Problem | None) -> None:
         self.reports.gone(owner, old_id, problem)
 
-    def died(self, owner: WorkerOwner, problem: Problem, verdict: restart.Verdict) -> None:
-        self.reports.died(owner, problem, verdict)
+    def died(self, owner: WorkerOwner, fall: Fall, verdict: restart.Verdict) -> None:
+        if owner.trial:
+            self.comeback.failed(owner, fall.problem)
+            return
+        self.reports.died(owner, fall, verdict)
         if not isinstance(verdict, restart.Again):
-            self.roster.failed_lastingly(owner, owner.problem or problem)
+            self.roster.failed_lastingly(owner, owner.problem or fall.problem)
 
     def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
         self.reports.leaked(owner, leak)
@@ -317,8 +344,9 @@ class Hive:
             self.models.identity(wish.ref),
             self.engine.fingerprint(),
             self.room.fits_now(wish),
+            self.devices.barred(wish),
             has_room(self.workers, FOLDER_BYTES),
         )
 
     def engine_changed(self) -> None:
-        self.link.say(control.EngineChanged(self.engine.engine, self.engine.devices))
+        self.link.say(control.EngineChanged(self.engine.engine, self.devices.views()))

@@ -6,9 +6,12 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from rbee.edge import strays
 from rbee.errors import RbeeError
 from rbee.policy.worker_life import State
+from rbee.wire.control import Device
 
 if TYPE_CHECKING:
     from rbee.hive.service import Hive
@@ -28,6 +31,7 @@ class Upkeep:
         self._ticks = 0
         self._asking: asyncio.Task[None] | None = None
         self._dead: set[int] = set()
+        self._told: tuple[Device, ...] = ()
 
     def tick(self) -> None:
         """Called every `TICK_S`."""
@@ -39,12 +43,23 @@ class Upkeep:
         hive.roster.tick()
         hive.roster.settle()
         hive.store.look()
+        hive.comeback.tick()
+        self._tell_devices()
         if self._ticks % _MEASURE_TICKS == 0:
             self._measure()
         if self._ticks % _RESOURCE_TICKS == 0:
             hive.resources.look()
+            hive.comeback.look_at_cards()
         self._bury()
         self._look_at_engine(quiet=self._ticks >= _QUIET_AFTER_TICKS)
+
+    def _tell_devices(self) -> None:
+        """What became of them since the queen heard of them last; the countdown everybody can count
+        for himself."""
+        now = tuple(structs.replace(one, rests_s=0.0) for one in self._hive.devices.views())
+        if now != self._told:
+            self._told = now
+            self._hive.engine_changed()
 
     def _measure(self) -> None:
         hive = self._hive

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from rbee.errors import RbeeError
-from rbee.policy.memory import Need, Shape, need
+from rbee.hive.device_links import AUTO, ENGINES_OWN_CHOICE, Machine, Place, places, told
+from rbee.policy.devices import CPU
+from rbee.policy.fitting import ALL_LAYERS, Freedom, Setting, Sizing, differences, smaller
+from rbee.policy.memory import Need, Shape
 from rbee.policy.selftest import Answer
 from rbee.settings import AUTO_CTX, AUTO_PARALLEL, Settings
 from rbee.wire.control import EngineView, ModelWish
 from rbee.wire.lifeline import WorkerSpec
 
-ENGINES_OWN_CHOICE = frozenset({"auto", "cpu"})
-"""Devices that every engine has."""
+HERE = "memory"
+"""This machine's memory, among the places that a worker claims."""
 
 BATCH_TOKENS = 64
 """Prefill batch: at most about 0.5 s of work, so that a hang-up is seen in time."""
@@ -25,6 +27,8 @@ CACHE_SHARE = 32
 """Of the machine's memory for old prompts of one worker, at most `CACHE_RAM_MIB`."""
 
 _CACHE_FLAGS = frozenset({"--cache-ram", "-cram"})
+_LAYER_FLAGS = frozenset({"-ngl", "--gpu-layers", "--n-gpu-layers", "-ts", "--tensor-split"})
+_UNKNOWN = Machine()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,56 +55,50 @@ class Plan:
     device: str
     degraded: str
     """Why it runs on less than was asked for; empty: as asked."""
-    context_tokens: int
-    slots: int
+    better: tuple[str, ...]
+    """Devices that it would rather run on, and comes back to."""
+    setting: Setting
+    sizing: Sizing
     threads: int
     cache_ram_mib: int
-    need: Need
-    """Memory of this machine that it takes."""
-    in_memory: bool
-    """Whether its weights are in this machine's memory, and not in that of a device."""
+    claims: Mapping[str, Need]
+    """Memory that it takes, by place: HERE is this machine's, others are devices. What a device has
+    is not always known: then nothing is claimed of it."""
     goldens: Mapping[str, Answer] = field(default_factory=dict)
+
+    @property
+    def context_tokens(self) -> int:
+        return self.setting.context_tokens
+
+    @property
+    def slots(self) -> int:
+        return self.setting.slots
+
+    def resized(self, setting: Setting) -> Mapping[str, Need]:
+        """What it would claim with another setting, in the same places."""
+        if self.in_memory:
+            return {HERE: self.sizing.on_cpu(setting)}
+        return shares(
+            self.sizing,
+            setting,
+            {one: need.own_bytes for one, need in self.claims.items() if one != HERE},
+        )
+
+    @property
+    def need(self) -> Need:
+        """What it was thought to take of this machine's memory if the processor computed."""
+        return self.sizing.on_cpu(self.setting)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether its weights are in this machine's memory, and not in that of a device."""
+        return set(self.claims) == {HERE}
 
     @property
     def bounded(self) -> bool:
         """Whether its need is known well enough to be stopped by it."""
-        return self.in_memory and self.stored.shape.kv_width > 0 and self.cache_ram_mib >= 0
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenDevice:
-    device: str
-    degraded: str = ""
-
-
-def needs_engine_facts(wish: ModelWish, unfit: frozenset[str] = frozenset()) -> bool:
-    """Whether the engine's devices must be known before this wish can be started."""
-    return wish.device not in ENGINES_OWN_CHOICE or bool(unfit)
-
-
-def choose_device(
-    wish: ModelWish, engine: EngineView, unfit: frozenset[str] = frozenset()
-) -> ChosenDevice:
-    """The device asked for, or the fallback with its reason. `unfit`: devices that computed rubbish
-    with this model; the next one of the engine is taken, at last the CPU.
-
-    Raises DEVICE_UNAVAILABLE.
-    """
-    if unfit and (wish.device == "auto" or wish.device in unfit):
-        fit = (one.id for one in engine.devices if one.usable and one.id not in (*unfit, "cpu"))
-        reason = f"{', '.join(sorted(unfit))} failed the self-test"
-        return ChosenDevice(next(fit, "cpu"), degraded=reason)
-    if wish.device in ENGINES_OWN_CHOICE:
-        return ChosenDevice(wish.device)
-    usable = [device.id for device in engine.devices if device.usable]
-    if wish.device in usable:
-        return ChosenDevice(wish.device)
-    if not wish.fallback:
-        raise RbeeError(
-            "DEVICE_UNAVAILABLE", device=wish.device, available=usable or ["cpu"], model=wish.name
-        )
-    reason = f"{wish.device} was asked for and this engine does not offer it"
-    return ChosenDevice("auto", degraded=reason)
+        known = self.sizing.shape.kv_width > 0 and self.cache_ram_mib >= 0
+        return self.in_memory and known
 
 
 def context_tokens(wish: ModelWish, trained_tokens: int) -> int:
@@ -130,7 +128,7 @@ def cache_ram_mib(args: Sequence[str], total_memory_bytes: int) -> int:
     return min(CACHE_RAM_MIB, total_memory_bytes // CACHE_SHARE >> 20)
 
 
-def plan(
+def plans(
     wish: ModelWish,
     stored: Stored,
     engine: EngineView,
@@ -140,45 +138,88 @@ def plan(
     total_memory_bytes: int = 0,
     beside_bytes: int = 0,
     goldens: Mapping[str, Answer] = MappingProxyType({}),
-    unfit: frozenset[str] = frozenset(),
-) -> Plan:
-    """Everything a worker of this wish is told. `beside_bytes`: files of its args that are loaded
-    too. Raises DEVICE_UNAVAILABLE."""
-    chosen = choose_device(wish, engine, unfit)
-    context, slots = (
-        context_tokens(wish, stored.context_train_tokens),
-        wish.parallel or AUTO_PARALLEL,
-    )
+    machine: Machine = _UNKNOWN,
+) -> tuple[Plan, ...]:
+    """Everything that a worker of this wish may be told, the best first: the next one is for when
+    the one before does not fit. `beside_bytes`: files of its args that are loaded too. Raises
+    DEVICE_UNAVAILABLE, DEVICE_FAULTY."""
     cache_mib = cache_ram_mib(wish.args, total_memory_bytes)
-    needed = need(
-        replace(stored.shape, file_bytes=stored.shape.file_bytes + beside_bytes),
-        context_tokens=context,
-        slots=slots,
-        batch_tokens=context if wish.mode == "embedding" else BATCH_TOKENS,
-        cache_bytes=max(0, cache_mib) << 20,
+    shape = replace(stored.shape, file_bytes=stored.shape.file_bytes + beside_bytes)
+    sizing = Sizing(shape, max(0, cache_mib) << 20, 0 if wish.mode == "embedding" else BATCH_TOKENS)
+    asked = Setting(
+        context_tokens(wish, stored.context_train_tokens), wish.parallel or AUTO_PARALLEL
     )
-    return Plan(
-        stored=stored,
-        engine=engine.kind,
-        engine_path=engine.path,
-        device=chosen.device,
-        degraded=chosen.degraded,
-        context_tokens=context,
-        slots=slots,
-        threads=threads(settings.threads, cores, wish.replicas),
-        cache_ram_mib=cache_mib,
-        need=needed,
-        in_memory=_on_cpu(chosen.device, engine),
-        goldens=goldens,
+    return tuple(
+        Plan(
+            stored=stored,
+            engine=engine.kind,
+            engine_path=engine.path,
+            device=place.device,
+            degraded=_degraded(place, asked, setting, shape.layers),
+            better=tuple(one for one in place.passed_over if one not in place.link),
+            setting=setting,
+            sizing=sizing,
+            threads=threads(settings.threads, cores, wish.replicas),
+            cache_ram_mib=cache_mib,
+            claims=_claims(place, sizing, setting, engine, machine),
+            goldens=goldens,
+        )
+        for group in places(wish, engine, machine)
+        for place, setting in _tries(wish, group, asked, settings, shape.layers)
     )
+
+
+def _tries(
+    wish: ModelWish, group: list[Place], asked: Setting, settings: Settings, layers: int
+) -> Iterator[tuple[Place, Setting]]:
+    """First each place as asked, then the largest of them with less and less."""
+    yield from ((place, asked) for place in group)
+    largest = group[-1]
+    on_gpu = largest.device not in ENGINES_OWN_CHOICE
+    split_by_hand = bool(_LAYER_FLAGS & set(wish.args))
+    free = Freedom(
+        slots=wish.parallel == 0,
+        context=wish.ctx == 0,
+        least_context=settings.least_ctx,
+        layers=layers if on_gpu and not split_by_hand else 0,
+    )
+    yield from ((largest, setting) for setting in smaller(asked, free))
+
+
+def _degraded(place: Place, asked: Setting, setting: Setting, layers: int) -> str:
+    less = differences(asked, setting, layers)
+    why = [f"{', '.join(less)} (too little memory is free)"] if less else []
+    return "; ".join(filter(None, [told(place), *why]))
+
+
+def _claims(
+    place: Place, sizing: Sizing, setting: Setting, engine: EngineView, machine: Machine
+) -> dict[str, Need]:
+    """What it will take, and of which memory."""
+    if _on_cpu(place.device, engine):
+        return {HERE: sizing.on_cpu(setting)}
+    free = {one: machine.free_bytes.get(one, 0) for one in place.link}
+    if not all(free.values()):
+        return {}
+    return shares(sizing, setting, free)
+
+
+def shares(sizing: Sizing, setting: Setting, weights: Mapping[str, int]) -> dict[str, Need]:
+    """What devices that work together take, in proportion to `weights`, as the engine divides it;
+    and this machine, of what is not on them."""
+    whole, all_weights = sizing.on_gpu(setting).own_bytes, sum(weights.values())
+    claims = {one: Need(0, whole * weight // all_weights) for one, weight in weights.items()}
+    if setting.layers != ALL_LAYERS:
+        claims[HERE] = sizing.beside_gpu(setting)
+    return claims
 
 
 def _on_cpu(device: str, engine: EngineView) -> bool:
     """Whether the CPU computes: named, or the only device that the engine has. Of a person's own
     engine nothing is known before it was asked."""
-    others = any(one.usable and one.id != "cpu" for one in engine.devices)
+    others = any(one.usable and one.id != CPU for one in engine.devices)
     known = bool(engine.build) or not engine.path
-    return device == "cpu" or (device == "auto" and known and not others)
+    return device == CPU or (device == AUTO and known and not others)
 
 
 def spec(
@@ -209,6 +250,7 @@ def spec(
         threads=chosen.threads,
         batch_tokens=BATCH_TOKENS,
         cache_ram_mib=chosen.cache_ram_mib,
+        gpu_layers=chosen.setting.layers,
         args=wish.args,
         port=port,
         orphan_s=orphan_s,

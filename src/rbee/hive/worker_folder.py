@@ -42,6 +42,10 @@ class Birth(msgspec.Struct, frozen=True):
     weights_bytes: int = 0
     own_bytes: int = 0
     """What it was thought to need of memory."""
+    device_bytes: dict[str, int] = {}
+    """The same of devices."""
+    better: tuple[str, ...] = ()
+    """Devices that it would rather run on."""
 
 
 class WorkerFolder:

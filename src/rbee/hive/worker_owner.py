@@ -49,6 +49,10 @@ class WorkerOwner:
         """What it has, or will have, of the machine's memory."""
         self.waits_for: tuple[str, ...] = ()
         """Models that hold the memory it needs and will leave."""
+        self.trial = ""
+        """The device that it is to try, while another one serves; it is to run nowhere else."""
+        self.leaves: tuple[str, ...] = ()
+        """Devices that failed under its last process: the next one is on others."""
         self.outgoing = False
         """Another one is to take its place; it serves until that one can."""
         self.unhurried = False
@@ -93,7 +97,7 @@ class WorkerOwner:
     def adopt(self, run: WorkerRun, within_s: float) -> None:
         """Take back a process of an earlier hive, if it dials in time."""
         self._take(run)
-        self.holds = Holding(run.spec.path, run.need)
+        self.holds = Holding(run.spec.path, run.claims)
         self.answers = 1
         self._set_limit(within_s, "adoption")
 
@@ -159,6 +163,7 @@ class WorkerOwner:
             self._hive.replaced(self, self.id, self.problem)
         self.id = self._hive.next_worker_id()
         self.problem = None
+        self.leaves = ()
         self._blame = None
         self.busy = 0
         old, self.run = self.run, None
@@ -179,7 +184,8 @@ class WorkerOwner:
             self._task(self.run.kill())
 
     def _judge(self) -> None:
-        problem = self._cause()
+        fall = self._hive.fall(self, self._cause())
+        problem, self.leaves = fall.problem, fall.leaves
         ready = self.run is not None and self.run.was_ready
         timing = self._timing
         verdict = restart.judge(
@@ -189,6 +195,7 @@ class WorkerOwner:
             now=time.monotonic(),
             first_s=timing.restart_first_s,
             cap_s=timing.restart_cap_s,
+            moves=bool(self.leaves),
         )
         self.answers = 0
         self.problem = problem
@@ -203,7 +210,7 @@ class WorkerOwner:
             self._next = self._loop.call_soon(self.tell, Event.QUARANTINE)
         # The state first, then what follows from it.
         self._hive.changed(self)
-        self._hive.died(self, problem, verdict)
+        self._hive.died(self, fall, verdict)
 
     def _clean(self) -> None:
         self.holds = None
@@ -229,8 +236,8 @@ class WorkerOwner:
         try:
             if old is not None:
                 await self._reap(old)
-            plan = await self._hive.prepare(self.wish)
-            await self._hive.make_room(self, plan)
+            plans = await self._hive.prepare(self.wish)
+            plan = await self._hive.make_room(self, plans)
             run = start_run(self._hive, self.wish, plan, worker_id, self.restarts)
         except RbeeError as error:
             self._refuse(error)
@@ -257,6 +264,7 @@ class WorkerOwner:
         if self.run is not run or run.child.ended is not None:
             return
         if refusal is None:
+            self.trial = ""
             run.heard_listening(said)
             self.tell(Event.LISTENING)
         elif self.state in (State.STARTING, State.LOADING):

@@ -6,9 +6,11 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from rbee.edge import child as children
 from rbee.edge import strays
@@ -18,6 +20,7 @@ from rbee.edge.lines import LineChannel
 from rbee.edge.machine_memory import private_bytes
 from rbee.edge.process_table import memory_bytes, port_listening
 from rbee.edge.worker_cgroup import WorkerCgroup
+from rbee.hive.wish_plan import HERE
 from rbee.hive.worker_folder import Birth, WorkerFolder
 from rbee.policy.memory import Need
 from rbee.wire import lifeline
@@ -40,7 +43,8 @@ _PORT_POLL_S = 0.05
 _GROUP_FREED_S = 1.0
 """For the kernel to take killed processes out of their control group."""
 
-_UNKNOWN_NEED = Need(0, 0)
+_NOTHING = Need(0, 0)
+_NO_CLAIMS: Mapping[str, Need] = MappingProxyType({})
 _NO_GROUP = WorkerCgroup(None, 0, None)
 
 
@@ -64,7 +68,8 @@ class WorkerRun:
         child: Child,
         *,
         degraded: str,
-        need: Need = _UNKNOWN_NEED,
+        better: tuple[str, ...] = (),
+        claims: Mapping[str, Need] = _NO_CLAIMS,
         group: WorkerCgroup = _NO_GROUP,
         adopted: bool = False,
     ) -> None:
@@ -73,10 +78,12 @@ class WorkerRun:
         self.key = key
         self.child = child
         self.degraded = degraded
+        self.better = better
+        """Devices that it would rather run on, and comes back to when they are well."""
         self.adopted = adopted
         """Started by an earlier hive, maybe of an older rbee."""
-        self.need = need
-        """What it was thought to take of this machine's memory."""
+        self.claims = claims
+        """What it was thought to take of this machine's memory and of devices."""
         self.group = group
         self.oom = OomWatch(child.pid)
         self.began_at = time.monotonic()
@@ -103,7 +110,8 @@ class WorkerRun:
         wish: ModelWish,
         restarts: int,
         degraded: str,
-        need: Need = _UNKNOWN_NEED,
+        better: tuple[str, ...] = (),
+        claims: Mapping[str, Need] = _NO_CLAIMS,
         group: WorkerCgroup = _NO_GROUP,
     ) -> WorkerRun:
         """Write the orders and start the process. Raises OSError; the folder is then removed."""
@@ -120,6 +128,7 @@ class WorkerRun:
             cwd=folder.path,
         )
         group.take(child.pid)
+        here = claims.get(HERE, _NOTHING)
         folder.write_birth(
             Birth(
                 child.pid,
@@ -127,11 +136,17 @@ class WorkerRun:
                 wish,
                 restarts=restarts,
                 degraded=degraded,
-                weights_bytes=need.weights_bytes,
-                own_bytes=need.own_bytes,
+                weights_bytes=here.weights_bytes,
+                own_bytes=here.own_bytes,
+                device_bytes={
+                    place: need.own_bytes for place, need in claims.items() if place != HERE
+                },
+                better=better,
             )
         )
-        return cls(folder, spec, key, child, degraded=degraded, need=need, group=group)
+        return cls(
+            folder, spec, key, child, degraded=degraded, better=better, claims=claims, group=group
+        )
 
     @property
     def id(self) -> str:

@@ -53,7 +53,8 @@ def start_run(
             wish=wish,
             restarts=restarts,
             degraded=plan.degraded,
-            need=plan.need,
+            better=plan.better,
+            claims=plan.claims,
             group=group,
         )
     except OSError as error:

@@ -45,6 +45,7 @@ def view_of(owner: WorkerOwner, hive_id: str) -> WorkerView:
         loaded_in_s=round(run.loaded_in_s, 3) if run else 0.0,
         problem=owner.problem,
         retry_in_s=round(owner.retry_in_s, 1),
+        leaves=", ".join(owner.leaves),
         waits_for=owner.waits_for,
         settings=fingerprint(run.spec) if run else "",
     )

@@ -15,6 +15,10 @@ _KV_ELEMENT_BYTES = 2
 _PROCESS_BYTES = 80 << 20
 """Interpreter, libraries and threads of worker and engine, with SmolLM2 (docs/measured.md)."""
 
+_GPU_BYTES = 512 << 20
+"""What a driver keeps for a process that computes, and what lies between the layers there; the
+engine's own `--fit` leaves 1,024 MiB of each device."""
+
 _LOGIT_BYTES = 4
 _UNKNOWN_VOCABULARY = 256 << 10
 """Larger than any that is in use."""
@@ -57,6 +61,19 @@ def need(
     """What a worker of this file takes, with so many tokens for each slot."""
     own = _kv_bytes(shape, context_tokens * slots) + _compute_bytes(shape, batch_tokens)
     return Need(shape.file_bytes, own + cache_bytes + _PROCESS_BYTES)
+
+
+def gpu_need(shape: Shape, tokens: int, batch_tokens: int, share: float) -> Need:
+    """What it takes of a GPU that holds this share of its layers, for so many tokens in all."""
+    held = (shape.file_bytes + _kv_bytes(shape, tokens)) * share
+    return Need(0, int(held) + _compute_bytes(shape, batch_tokens) + _GPU_BYTES)
+
+
+def part(needed: Need, share: float) -> Need:
+    """The same share of weights and cache; what the processes take is not divided."""
+    divided = max(0, needed.own_bytes - _PROCESS_BYTES)
+    own = int(divided * share) + min(needed.own_bytes, _PROCESS_BYTES)
+    return Need(int(needed.weights_bytes * share), own)
 
 
 def limit_bytes(needed: Need) -> int:

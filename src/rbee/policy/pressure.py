@@ -1,4 +1,5 @@
-"""How long the waiting lines may be while the machine's memory is short.
+"""How long the waiting lines may be while the machine is under strain: short memory, or a GPU that
+is too hot.
 
 Who waits holds its request's body and its connection, and each answer that begins needs memory of
 its own. Halved at each sign of pressure, one place back in each 5 s without: the rule that networks
@@ -23,6 +24,13 @@ class Memory:
 
     some_avg10_percent: float | None = None
     available_share: float | None = None
+    hot: str = ""
+    """Devices that are too hot, in words: they are answered in the same way."""
+
+    @property
+    def strain(self) -> str:
+        """Why fewer may wait, as words; empty: nothing strains it."""
+        return f"memory is short: {self.short}" if self.short else self.hot
 
     @property
     def short(self) -> str:
@@ -47,7 +55,7 @@ class Bound:
 
 def judge(bound: Bound, memory: Memory, *, full: int, now: float) -> Bound:
     """The limit from now on. It stays between 1 and `full`; a `full` of 0 stays 0."""
-    if memory.short:
+    if memory.strain:
         if now - bound.halved_at < HALVE_EVERY_S:
             return replace(bound, grown_at=now)
         return Bound(min(full, max(1, bound.limit // 2)), halved_at=now, grown_at=now)

@@ -26,6 +26,7 @@ LASTING = frozenset(
         "ENGINE_ARGUMENT",
         "ENGINE_MISSING",
         "DEVICE_UNAVAILABLE",
+        "DEVICE_FAULTY",
         "VERSION_MISMATCH",
         "MODEL_TOO_LARGE",
     }
@@ -34,7 +35,7 @@ LASTING = frozenset(
 
 _NO_ROOM = frozenset({"WORKER_OUT_OF_MEMORY", "GPU_OUT_OF_MEMORY", "DISK_FULL"})
 
-NOBODYS_CRASH = frozenset({"WORKER_KILLED", "PORT_TAKEN", "DEVICE_FAULTY"})
+NOBODYS_CRASH = frozenset({"WORKER_KILLED", "PORT_TAKEN"})
 """Codes that say nothing against the worker."""
 
 
@@ -71,15 +72,25 @@ Verdict = Again | Quarantine | Remember
 
 
 def judge(
-    record: Record, code: str, *, was_ready: bool, now: float, first_s: float, cap_s: float
+    record: Record,
+    code: str,
+    *,
+    was_ready: bool,
+    now: float,
+    first_s: float,
+    cap_s: float,
+    moves: bool = False,
 ) -> Verdict:
     """What to do after an unasked end with this code.
 
     `was_ready`: the process that ended had served or could have served; an outside kill of such a
     one is answered at once, one in mid-load with the usual pause, so that a killer that comes back
     each time does not keep the machine loading models. A load that finds too little memory
-    or disk finds it again: it is remembered.
+    or disk finds it again: it is remembered. One that `moves` to the next device of its chain does
+    so at once; the chain has an end, which is the processor.
     """
+    if moves:
+        return Again(0.0, record)
     if code in LASTING or (code in _NO_ROOM and not was_ready):
         return Remember()
     if code in NOBODYS_CRASH:

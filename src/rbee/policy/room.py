@@ -105,6 +105,18 @@ def decide(
     return Unload(chosen) if chosen else Wait(_models(movable))
 
 
+def together(decisions: Sequence[Decision]) -> Decision:
+    """Of a load that needs room in several places (memory and a GPU): all of them must have it."""
+    refused = [one for one in decisions if isinstance(one, Refuse)]
+    if refused:
+        return max(refused, key=lambda one: one.needed_bytes - one.free_bytes)
+    ids = [id_ for one in decisions if isinstance(one, Unload) for id_ in one.ids]
+    if ids:
+        return Unload(tuple(dict.fromkeys(ids)))
+    models = [name for one in decisions if isinstance(one, Wait) for name in one.models]
+    return Wait(tuple(dict.fromkeys(models))) if models else Load()
+
+
 def free_bytes(tenants: Sequence[Tenant], budget: Budget, *, gone: Sequence[Tenant] = ()) -> int:
     """What is left for another one. `gone`: what these hold would be free too."""
     if budget.fixed_bytes:

@@ -231,7 +231,7 @@ def _raise_failure(visit: Visit, lane: LaneKey, late: set[tuple[str, int]]) -> N
     stays: the hive goes on trying where that can help."""
     for one in visit.core.roster.workers.values():
         gone = (one.model, one.mode) == lane and one.state in ("FAILED", "QUARANTINED")
-        if not gone or one.problem is None:
+        if not gone or one.problem is None or one.leaves:
             continue
         late.add((one.id, one.restarts))
         starts = sum(worker == one.id for worker, _ in late)

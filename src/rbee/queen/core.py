@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,13 +159,13 @@ class Core:
         return self._hive_away_since + self.settings.timing.worker_start_s
 
     def feel(self, memory: Memory) -> None:
-        """How short memory is, looked at every few seconds: lines are cut and grow by it."""
+        """How short memory is, looked at every few seconds: lines are cut and grow by it, and by
+        the heat of GPUs that the hive tells of."""
+        memory = replace(memory, hot=self.roster.heat)
         if self.lanes.press(memory):
-            self._happened(
-                "MEMORY_SHORT",
-                f"memory is short on this machine: {memory.short}",
-                f"at most {self.lanes.queue_limit} requests may wait for a model for now",
-            )
+            code = "MEMORY_SHORT" if memory.short else "GPU_TOO_HOT"
+            done = f"at most {self.lanes.queue_limit} requests may wait for a model for now"
+            self._happened(code, f"{memory.strain} (this machine)", done)
 
     def suspect(self, worker: str, error: RbeeError) -> None:
         """A worker hangs: the hive is to end it, and nobody else is sent there meanwhile."""

@@ -73,7 +73,7 @@ class Lanes:
         self._warmth = warmth
         self._full_limit = queue_limit
         self._bound = pressure.Bound(queue_limit)
-        self._short = ""
+        self._strain = ""
         self._clock = clock
         self._tell_busy = tell_busy
         self._lanes: dict[LaneKey, Lane] = {}
@@ -236,9 +236,9 @@ class Lanes:
             lane.problem = None
 
     def press(self, memory: pressure.Memory) -> bool:
-        """How short memory is decides how long lines may be; True: they were cut just now."""
+        """The machine's strain decides how long lines may be; True: they were cut just now."""
         before = self._bound
-        self._short = memory.short
+        self._strain = memory.strain
         self._bound = pressure.judge(before, memory, full=self._full_limit, now=self._clock())
         return self._bound.limit < before.limit
 
@@ -308,7 +308,7 @@ class Lanes:
             most=max(_PROMISES_MIN, _PROMISES_PER_PLACE * limit),
             now=self._clock(),
         )
-        because = f", for memory is short: {self._short}" if self._short else ""
+        because = f", for {self._strain}" if self._strain else ""
         return RbeeError(
             "QUEUE_FULL",
             model=key[0],

@@ -104,3 +104,26 @@ class _Collector:
         hive = GaugeMetricFamily("rbee_hive_connected", "1: this machine's agent is there")
         hive.add_metric([], 1 if core.roster.hive_connected else 0)
         yield from (slots, busy, degraded, breakers, share, places, connects, hive)
+        yield from self._devices()
+
+    def _devices(self) -> Iterator[Any]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        rests = GaugeMetricFamily(
+            "rbee_device_rests", "1: it failed and gets no model for now", labels=["device"]
+        )
+        celsius = GaugeMetricFamily(
+            "rbee_device_celsius", "Temperature, where it is told", labels=["device"]
+        )
+        free = GaugeMetricFamily(
+            "rbee_device_free_bytes", "Memory that is free, where it is told", labels=["device"]
+        )
+        hive = self._core.roster.hive
+        for one in hive.devices if hive else ():
+            if one.usable:
+                rests.add_metric([one.id], 1 if one.rests else 0)
+            if one.celsius:
+                celsius.add_metric([one.id], one.celsius)
+            if one.memory_bytes:
+                free.add_metric([one.id], one.free_bytes)
+        yield from (rests, celsius, free)

@@ -78,6 +78,12 @@ class Roster:
         return [one for one in self._workers.values() if not one.attached]
 
     @property
+    def heat(self) -> str:
+        """Devices of this machine that are too hot, in words."""
+        devices = self.hive.devices if self.hive else ()
+        return ", ".join(f"{one.id} is too hot ({one.celsius} °C)" for one in devices if one.hot)
+
+    @property
     def busy(self) -> Mapping[str, int]:
         """Answers that run on each worker; changed by `set_busy` alone."""
         return MappingProxyType(self._busy)

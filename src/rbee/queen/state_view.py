@@ -30,6 +30,7 @@ def ps(core: Core, pid: int) -> dict[str, Any]:
             for name in sorted({*loaded, *known, *waiting})
         },
         "models_unloaded": [name for name in known if name not in loaded],
+        "devices": [structs.asdict(device) for device in (hive.devices if hive else ())],
         "devices_unusable": [
             structs.asdict(device) for device in (hive.devices if hive else ()) if not device.usable
         ],

@@ -231,6 +231,7 @@ def _variables() -> Mapping[str, tuple[str, Key]]:
         "RBEE_HOST": ("host", Key("host", kinds.name)),
         "RBEE_PORT": ("port", Key("port", kinds.whole(0, 65535))),
         "RBEE_THREADS": ("threads", Key("threads", kinds.whole(0, 4096))),
+        "RBEE_LEAST_CTX": ("least_ctx", Key("least_ctx", kinds.whole(1, 1 << 24))),
         "RBEE_WORKER_PORTS": ("worker_ports", Key("worker_ports", kinds.span)),
         "RBEE_MEMORY": ("memory_bytes", Key("memory_bytes", kinds.size_bytes)),
         "RBEE_WORKER_MEMORY": (

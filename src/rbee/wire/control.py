@@ -91,6 +91,8 @@ class WorkerView(msgspec.Struct, frozen=True):
     problem: Problem | None = None
     """FAILED, QUARANTINED or waiting to be started again: why."""
     retry_in_s: float = 0.0
+    leaves: str = ""
+    """The device that failed under it: its next process is on another one."""
     waits_for: tuple[str, ...] = ()
     """Models that hold the memory it needs, and that are to leave."""
     settings: str = ""

@@ -87,10 +87,10 @@ class Listening(msgspec.Struct, frozen=True, tag="listening"):
     build: str
     devices: tuple[str, ...] = ("cpu",)
     """What the engine uses, not what was asked for."""
-    offloaded: int = -1
-    """Layers that it put there; -1: it does not say."""
     selftest: SelfTest | None = None
     """None: a worker of an older rbee."""
+    offloaded: int = -1
+    """Layers that it put there; -1: it does not say."""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="failed"):

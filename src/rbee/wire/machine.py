@@ -27,6 +27,8 @@ class Device(msgspec.Struct, frozen=True):
     """For a device that is here but unusable: the command that mends it."""
     celsius: int = 0
     """How hot it is; 0: not known."""
+    hot_at: int = 0
+    """From when on its driver slows it down; 0: not known."""
     hot: bool = False
     """It is so hot that its driver slows it down, or is about to."""
     rests: str = ""

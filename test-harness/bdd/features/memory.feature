@@ -89,3 +89,26 @@ Feature: Memory is shared out, and runs out for one worker at a time
     When the hive may open 2 files more
     Then the event log names RESOURCES_LOW
     And the event log names open files
+
+  @own
+  Scenario: A context that does not fit is answered with the largest that does
+    Given the setting RBEE_MEMORY is 700MiB
+    And the model tiny is stored
+    When I run rbee serve tiny --ctx 200000 --parallel 1
+    Then it exits with 1
+    And it says MODEL_TOO_LARGE
+    And it says is the largest that fits
+    When I run what it advises
+    Then it exits with 0
+    And a request is served
+
+  @own
+  Scenario: A model that does not fit as usual is given less, and says so
+    Given the setting RBEE_MEMORY is 600MiB
+    And the setting RBEE_DEFAULTS_CTX is auto
+    And the setting RBEE_DEFAULTS_PARALLEL is auto
+    And rbee serves the model tiny
+    When I run rbee ps
+    Then it says slots=1 instead of 4
+    And a request is served
+    And the event log names MODEL_DEGRADED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 
 from pytest_bdd import given, parsers, then, when
@@ -154,3 +155,11 @@ def stop_and_serve(world):
     eventually(lambda: world.home.workers("DRAINING"), within_s=10)
     world.keeper("serve", "tiny", "--wait")
     stopping.communicate(timeout=60)
+
+
+@when("I run what it advises")
+def advised(world):
+    """The command of its own words, as it stands there."""
+    told = re.search(r"rbee (serve tiny --ctx \d+ --parallel \d+)", world.outcome.err)
+    assert told, str(world.outcome)
+    world.keeper(*told.group(1).split())

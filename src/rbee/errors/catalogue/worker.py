@@ -76,10 +76,10 @@ ROWS = (
         retry=Retry.LATER,
         says="{model} needs {needed_bytes:bytes} of memory and can have {free_bytes:bytes}; "
         "{holders}.",
-        do="rbee serve {model} --ctx 1024 --parallel 1   needs less; or rbee stop MODEL; or, if "
-        "you know better: RBEE_MEMORY=64GB rbee up",
+        do="{advice}; or rbee stop MODEL; or, if you know better: RBEE_MEMORY=64GB rbee up",
         means="It was not loaded; what runs was not touched.",
-        facts=("model", "needed_bytes", "free_bytes", "holders"),
+        facts=("model", "needed_bytes", "free_bytes", "holders", "advice"),
+        optional=("largest_ctx",),
     ),
     Row(
         code="WORKER_HUNG",
@@ -189,11 +189,34 @@ ROWS = (
         code="DEVICE_FAULTY",
         status=503,
         exit=1,
-        retry=Retry.ELSEWHERE,
-        says="{device} computes rubbish with {model}, whose file is whole: {problem}.",
-        do="Look at the device's driver, temperature and memory; then: rbee serve {model}",
-        means="rbee goes on with the next device.",
+        retry=Retry.LATER,
+        says="{device} failed under {model}: {problem}.",
+        do="Look at its driver, temperature and memory (rbee doctor); rbee serve {model} tries it "
+        "again at once.",
+        means="It rests, and is tried again by itself; meanwhile models go on with their next "
+        "device, where they may have another.",
         facts=("device", "model", "problem"),
+        optional=("retry_after_s",),
+    ),
+    Row(
+        code="MODEL_DEGRADED",
+        status=503,
+        exit=1,
+        retry=Retry.LATER,
+        says="{model} runs on less than was asked for: {what}.",
+        do="rbee ps   shows it; rbee doctor   shows who holds the memory and what rests.",
+        means="It serves.",
+        facts=("model", "what"),
+    ),
+    Row(
+        code="GPU_TOO_HOT",
+        status=503,
+        exit=1,
+        retry=Retry.LATER,
+        says="{device} is at {celsius} °C; from {limit_celsius} °C on it is slowed down.",
+        do="Let air to it, or have it do less: rbee ps, then rbee stop MODEL",
+        means="What runs goes on; fewer requests may wait for now.",
+        facts=("device", "celsius", "limit_celsius"),
     ),
     Row(
         code="RESOURCES_LOW",

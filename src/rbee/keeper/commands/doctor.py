@@ -18,7 +18,7 @@ from rbee.edge.home_processes import Found, processes_of
 from rbee.edge.key_file import KeyFile
 from rbee.errors import RbeeError, human_bytes
 from rbee.keeper.parsing import Parser
-from rbee.keeper.render import Screen, put
+from rbee.keeper.render import Screen, duration, put
 from rbee.keeper.starting import lock, status_of
 from rbee.keeper.stopping import end_processes, leavings, remove
 from rbee.policy.access import is_loopback
@@ -186,6 +186,28 @@ def _gpus(status: Mapping[str, Any]) -> Iterator[Finding]:
         if not device["usable"]:
             says = f"{device['name']} unused: this engine cannot use it"
             yield Finding("other", "gpu", says, device["advice"])
+        elif device["id"] != "cpu":
+            yield _gpu(device)
+
+
+def _gpu(device: Mapping[str, Any]) -> Finding:
+    """One that the engine can use: whether it rests or is hot, and who holds its memory."""
+    says = f"{device['id']} {device['name']}"
+    if device["memory_bytes"]:
+        free, whole = human_bytes(device["free_bytes"]), human_bytes(device["memory_bytes"])
+        says += f", {free} of {whole} free"
+    held = [
+        f"{one['name']} (pid {one['pid']})"
+        + (f" {human_bytes(one['held_bytes'])}" if one["held_bytes"] else "")
+        for one in device["holders"]
+    ]
+    says += f"; held by {', '.join(held)}" if held else ""
+    if device["rests"]:
+        again = f"tried again in {duration(device['rests_s'])}"
+        return Finding("other", "gpu", f"{says}; rests, {again}: {device['rests']}", "rbee events")
+    if device["hot"]:
+        return Finding("other", "gpu", f"{says}; too hot: {device['celsius']} °C", "rbee events")
+    return Finding("done", "gpu", says)
 
 
 def _disk(home: Home, settings: Settings) -> Finding:

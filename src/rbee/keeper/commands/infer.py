@@ -40,6 +40,8 @@ def run(command: str, arguments: Sequence[str]) -> int:
         return 0
     if screen.terminal:
         _tell(summary, asker, screen)
+    if summary.facts.get("degraded"):
+        screen.mark("other", str(summary.facts["degraded"]))
     _tell_repairs(summary, screen)
     return 0
 
@@ -99,8 +101,6 @@ def _tell(summary: Summary, asker: Asker, screen: Screen) -> None:
         parts.append("cut at the token limit")
     screen.line()
     screen.line("  " + ", ".join(parts))
-    if summary.facts.get("degraded"):
-        screen.mark("other", str(summary.facts["degraded"]))
     if asker.started:
         key = "with a key: rbee keys create" if asker.key_needed else "no key is needed here"
         screen.line(f"  Any OpenAI client: {asker.url}/v1 ({key})")

@@ -1,0 +1,170 @@
+"""What a real hive does with devices that fail and return; the engine is a double."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from rbee.wire import control
+from rbee.wire.control import WorkerView
+from tests.gpu_double import install, offer
+from tests.hive.stage import Stage, stage, wish
+
+pytestmark = pytest.mark.timeout(120)
+
+LOST = "CUDA error: unspecified launch failure"
+
+
+class _Scene:
+    """A hive with an engine that has these GPUs."""
+
+    def __init__(self, scene: Stage, folder: Path, model: Path) -> None:
+        self.scene = scene
+        self.gpus = folder
+        self.model = model
+
+    def want(self, **how: object) -> None:
+        self.scene.say(control.Want(wish(self.model, **how)))
+
+    async def ready_on(self, device: str) -> WorkerView:
+        def one() -> WorkerView | None:
+            ready = [one for one in self.scene.workers.values() if one.state == "READY"]
+            return next((one for one in ready if [device] == [two.device for two in ready]), None)
+
+        return await self.scene.until(one)
+
+    async def told(self, words: str) -> control.Happened:
+        """An event that says so."""
+
+        def one() -> control.Happened | None:
+            for message in self.scene.heard:
+                if isinstance(message, control.Happened) and words in message.what + message.done:
+                    return message
+            return None
+
+        return await self.scene.until(one)
+
+    def fails(self, device: str, message: str) -> None:
+        (self.gpus / device).write_text(message)
+
+    def is_lost(self, device: str, message: str = LOST) -> None:
+        """Under whoever runs there, and whoever comes."""
+        self.fails(device, message)
+        (self.gpus / f"{device}.lost").write_text(message)
+
+    def is_well(self, device: str) -> None:
+        for name in (device, f"{device}.lost"):
+            (self.gpus / name).unlink(missing_ok=True)
+
+
+def _play(
+    folder: Path, model: Path, gpus: tuple[str, ...], story: Callable[[_Scene], Awaitable[None]]
+) -> None:
+    async def run() -> None:
+        async with stage(folder / "home") as scene:
+            engine = install(folder, *gpus)
+            scene.start_hive(RBEE_ENGINE_PATH=str(engine), RBEE_DEVICE_REST_S="1")
+            await scene.until(lambda: scene.hello)
+            done = await scene.call(lambda call: control.Pull(call, f"file://{model}"))
+            assert isinstance(done, control.Done), done
+            await story(_Scene(scene, folder, model))
+            scene.say(control.Leave(5.0))
+            assert await scene.exit_code(scene.hives[-1]) == 0
+            assert scene.leavings() == []
+
+    asyncio.run(run())
+
+
+def test_a_lost_gpu_is_left_and_returned_to(tmp_path: Path, model_file: Path) -> None:
+    """The next link serves at once and says why; the new one serves before the old one drains."""
+
+    async def story(hive: _Scene) -> None:
+        hive.want()
+        assert (await hive.ready_on("cuda:0")).degraded == ""
+        hive.is_lost("CUDA0")
+        below = await hive.ready_on("vulkan:0")
+        assert "cuda:0: CUDA: unspecified launch failure" in below.degraded
+        told = await hive.scene.event("GPU_ERROR")
+        assert told.outcome == "ok" and "cuda:0 rests" in told.done
+        hive.is_well("CUDA0")
+        assert (await hive.ready_on("cuda:0")).degraded == ""
+        await hive.told("cuda:0 serves again")
+
+    _play(tmp_path, model_file, ("CUDA0", "Vulkan0"), story)
+
+
+def test_a_trial_that_fails_changes_nothing(tmp_path: Path, model_file: Path) -> None:
+    """Who serves goes on with the same process, and the pause grows."""
+
+    async def story(hive: _Scene) -> None:
+        hive.fails("CUDA0", "ROCm error: out of memory")
+        hive.want()
+        worker = await hive.ready_on("cpu")
+        await hive.told("stays where it is")
+        assert (await hive.ready_on("cpu")).pid == worker.pid
+        assert worker.id in hive.scene.workers
+        hive.is_well("CUDA0")
+        assert (await hive.ready_on("cuda:0")).degraded == ""
+
+    _play(tmp_path, model_file, ("CUDA0",), story)
+
+
+def test_a_gpu_that_is_insisted_on_is_refused_until_it_is_well(
+    tmp_path: Path, model_file: Path
+) -> None:
+    """Nothing is tried elsewhere; it serves by itself once the device does."""
+
+    async def story(hive: _Scene) -> None:
+        hive.fails("CUDA0", LOST)
+        hive.want(device="cuda:0", fallback=False)
+        problem = (await hive.scene.unservable()).problem
+        assert problem.code == "DEVICE_FAULTY" and problem.details["retry_after_s"] > 0
+        hive.is_well("CUDA0")
+        assert (await hive.ready_on("cuda:0")).degraded == ""
+
+    _play(tmp_path, model_file, ("CUDA0",), story)
+
+
+def test_a_gpu_that_appears_is_used(tmp_path: Path, model_file: Path) -> None:
+    """Asked for and not there: served below it, told, and moved to it when it comes."""
+
+    async def story(hive: _Scene) -> None:
+        hive.want(device="vulkan:0", fallback=True)
+        assert "vulkan:0" in (await hive.ready_on("cpu")).degraded
+        await hive.scene.event("MODEL_DEGRADED")
+        offer(hive.gpus, "Vulkan0")
+        assert (await hive.ready_on("vulkan:0")).degraded == ""
+
+    _play(tmp_path, model_file, (), story)
+
+
+def test_a_gpu_that_vanished_before_a_load_is_no_crash(tmp_path: Path, model_file: Path) -> None:
+    """The engine's list is of yesterday: the worker finds out, and the chain goes on."""
+
+    async def story(hive: _Scene) -> None:
+        hive.want()
+        first = await hive.ready_on("cuda:0")
+        offer(hive.gpus)
+        hive.scene.say(control.StopWorker("stop", first.id))
+        assert "cuda:0" in (await hive.ready_on("cpu")).degraded
+        assert (await hive.scene.event("DEVICE_UNAVAILABLE")).outcome == "ok"
+
+    _play(tmp_path, model_file, ("CUDA0",), story)
+
+
+def test_what_is_asked_for_must_be_in_use(tmp_path: Path, model_file: Path) -> None:
+    """An engine that puts nothing on the device: shown as degraded, or refused to who insists."""
+
+    async def story(hive: _Scene) -> None:
+        hive.fails("CUDA0", "nothing")
+        hive.want()
+        assert "puts nothing on it" in (await hive.ready_on("cpu")).degraded
+        hive.scene.say(control.Unwant("smol"))
+        await hive.scene.until(lambda: not hive.scene.workers)
+        hive.want(device="cuda:0", fallback=False)
+        assert (await hive.scene.unservable()).problem.code == "DEVICE_FAULTY"
+
+    _play(tmp_path, model_file, ("CUDA0",), story)
