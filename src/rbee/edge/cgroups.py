@@ -54,6 +54,20 @@ def place_of(pid: int | str, proc: Path = PROC) -> Place:
     return Place(memory, version if memory else 0, unified)
 
 
+def folder_of(pid: int | str, controller: str, proc: Path = PROC) -> Path | None:
+    """The folder of its group of that controller of v1; of no controller: of its group of v2."""
+    try:
+        lines = (proc / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    mount = _mounts(proc, controller).get("cgroup" if controller else "cgroup2")
+    for line in lines:
+        _, controllers, inside = line.split(":", 2)
+        if mount and controller in controllers.split(","):
+            return _below(mount, inside)
+    return None
+
+
 class OomWatch:
     """Counts OOM kills around one process. Made at its start; `look` at it now and then."""
 
@@ -89,8 +103,8 @@ def _below(mount: tuple[str, str], inside: str) -> Path | None:
     return folder if folder.exists() else None
 
 
-def _mounts(proc: Path) -> dict[str, tuple[str, str]]:
-    """By kind (`cgroup` with memory, `cgroup2`): where it is mounted, and which part of it."""
+def _mounts(proc: Path, controller: str = "memory") -> dict[str, tuple[str, str]]:
+    """By kind (`cgroup` of that controller, `cgroup2`): where it is mounted, and which part."""
     found: dict[str, tuple[str, str]] = {}
     try:
         lines = (proc / "self" / "mountinfo").read_text(encoding="utf-8").splitlines()
@@ -99,7 +113,7 @@ def _mounts(proc: Path) -> dict[str, tuple[str, str]]:
     for line in lines:
         left, _, right = line.partition(" - ")
         kind, *rest = right.split()
-        if kind == "cgroup2" or (kind == "cgroup" and "memory" in rest[-1].split(",")):
+        if kind == "cgroup2" or (kind == "cgroup" and controller in rest[-1].split(",")):
             fields = left.split()
             found[kind] = (fields[4], fields[3])
     return found

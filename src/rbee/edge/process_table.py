@@ -6,11 +6,14 @@ A pid alone proves nothing, since pids are used again: with the start time it na
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 from collections.abc import Iterable
 
 import psutil
+
+from rbee.edge.cpu_quota import quota_cores
 
 _START_TOLERANCE_S = 0.02
 """Start times are told in clock ticks of 10 ms."""
@@ -96,13 +99,14 @@ def port_listening(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def usable_cores() -> int:
-    """Physical cores that this process may run on (hyper-threads of one core count once)."""
+    """Physical cores that this process may run on (hyper-threads of one core count once), and no
+    more than its control group gives it time for."""
     try:
         logical = os.sched_getaffinity(0)
     except AttributeError:
         return psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    cores = {_core_of(cpu) for cpu in logical}
-    return max(1, len(cores))
+    cores = len({_core_of(cpu) for cpu in logical})
+    return max(1, min(cores, math.ceil(quota_cores() or cores)))
 
 
 def _core_of(cpu: int) -> str:
@@ -113,11 +117,6 @@ def _core_of(cpu: int) -> str:
             return text.read().strip()
     except OSError:
         return str(cpu)
-
-
-def total_memory_bytes() -> int:
-    """Memory of the machine."""
-    return int(psutil.virtual_memory().total)
 
 
 def port_holder(port: int) -> str:

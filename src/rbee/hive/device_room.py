@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from msgspec import structs
 
 from rbee.edge import cards as all_cards
+from rbee.edge import machine_memory
 from rbee.errors import human_bytes
 from rbee.hive.device_links import Machine, Resting
 from rbee.hive.engine_room import EngineRoom
@@ -28,7 +29,7 @@ _Whose = tuple[str, str, str]
 _STALE_S = 10.0
 """What an engine said of free memory is asked anew after so long, where no driver tells it."""
 
-_TOLD_STEP_BYTES = 256 << 20
+_TOLD_STEP_BYTES = 512 << 20
 """Free memory is told in steps: it changes with every request of anybody."""
 
 _HOLDERS_TOLD = 3
@@ -103,7 +104,7 @@ class DeviceRoom:
         """All devices for people's screens, those that the engine cannot use too."""
         now = time.monotonic()
         told = []
-        for one in self._now():
+        for one in map(_here, self._now()):
             rest = next(
                 (rest for whose, rest in self._rests.items() if whose[0] == one.id and rest.bars),
                 None,
@@ -194,6 +195,17 @@ class DeviceRoom:
             for whose, rest in self._rests.items()
             if rest.bars and _is(whose, whose[0], wish)
         }
+
+
+def _here(device: Device) -> Device:
+    """The processor's memory is this machine's, or what its control group leaves of it: what the
+    engine says of it is the whole machine, and always free."""
+    if device.id != CPU:
+        return device
+    memory = machine_memory.look()
+    return structs.replace(
+        device, memory_bytes=memory.total_bytes, free_bytes=memory.available_bytes
+    )
 
 
 def _holder(one: Holder) -> str:

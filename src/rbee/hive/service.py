@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rbee.edge import machine_memory
 from rbee.edge.config_watch import ConfigWatch
 from rbee.edge.disk import has_room, sizes_bytes
 from rbee.edge.home import Home
 from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
 from rbee.edge.logs import Log
-from rbee.edge.process_table import total_memory_bytes, usable_cores
+from rbee.edge.process_table import usable_cores
 from rbee.errors import RbeeError
 from rbee.hive import device_falls, orphans
 from rbee.hive.calls import Calls
@@ -222,7 +223,7 @@ class Hive:
             pid=os.getpid(),
             machine=platform.node() or "here",
             cores=self._cores,
-            memory_bytes=total_memory_bytes(),
+            memory_bytes=machine_memory.look().total_bytes,
             engine=self.engine.engine,
             devices=self.devices.views(),
             workers=tuple(self.reports.view(owner) for owner in self.roster.owners()),
@@ -254,7 +255,7 @@ class Hive:
                 engine,
                 self.settings,
                 self._cores,
-                total_memory_bytes=total_memory_bytes(),
+                total_memory_bytes=machine_memory.look().total_bytes,
                 beside_bytes=beside_bytes,
                 goldens=goldens,
                 machine=self.devices.machine(wish),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -45,16 +46,21 @@ def describe_built_in() -> EngineView:
         import xllamacpp
     except ImportError as exc:
         return EngineView(kind="llama-cpp", build=build, problem=f"it cannot be loaded: {exc}")
-    found = tuple(
-        Device(
-            id=rbee_device(str(device["name"])),
-            name=str(device["description"] or device["name"]),
-            memory_bytes=int(device["memory_total"]),
-            free_bytes=int(device["memory_free"]),
-        )
-        for device in xllamacpp.get_device_info()
-    )
+    found = tuple(_built_in_device(device) for device in xllamacpp.get_device_info())
     return EngineView(kind="llama-cpp", build=build, devices=found)
+
+
+def _built_in_device(told: dict[str, Any]) -> Device:
+    """What it says of main memory is of no use: all of it, always free, whatever the machine runs
+    and a control group leaves."""
+    name = rbee_device(str(told["name"]))
+    known = name != "cpu"
+    return Device(
+        id=name,
+        name=str(told["description"] or told["name"]),
+        memory_bytes=int(told["memory_total"]) if known else 0,
+        free_bytes=int(told["memory_free"]) if known else 0,
+    )
 
 
 def binary_build(path: str) -> str:
