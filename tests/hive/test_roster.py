@@ -316,3 +316,45 @@ def test_workers_of_a_damaged_file_drain_at_once(tmp_path: Path) -> None:
         assert _states(machine) == {"w2": "STARTING", "w1": "DRAINING"}
 
     _run(tmp_path, story)
+
+
+def _trial(machine: NoMachine) -> tuple[WorkerOwner, WorkerOwner]:
+    """One that serves, and one that tries a device beside it."""
+    machine.roster.want(WISH)
+    (old,) = machine.roster.owners()
+    old.tell(Event.LISTENING)
+    machine.roster.replace(old, trial="cuda:0")
+    (new,) = [one for one in machine.roster.owners() if one is not old]
+    assert new.trial == "cuda:0" and old.outgoing
+    return old, new
+
+
+def test_a_trial_that_comes_to_nothing_is_undone(tmp_path: Path) -> None:
+    """Who served keeps its place, and the one that tried is gone."""
+
+    async def story(machine: NoMachine) -> None:
+        old, new = _trial(machine)
+        machine.roster.give_back(new)
+        machine.roster.settle()
+        await soon(lambda: list(machine.roster.owners()) == [old])
+        assert old.state is State.READY and not old.outgoing
+
+    _run(tmp_path, story)
+
+
+def test_a_trial_whose_predecessor_is_gone_goes_on_elsewhere(tmp_path: Path) -> None:
+    """Somebody has to serve: it is started again without the device."""
+
+    async def story(machine: NoMachine) -> None:
+        old, new = _trial(machine)
+        await soon(lambda: machine.prepared == 2)
+        old.tell(Event.HUNG)
+        old.tell(Event.UNWANTED)
+        await old.gone.wait()
+        new.mismatched("other")
+        before = machine.prepared
+        machine.roster.give_back(new)
+        await soon(lambda: machine.prepared > before)
+        assert new.trial == "" and new in list(machine.roster.owners())
+
+    _run(tmp_path, story)

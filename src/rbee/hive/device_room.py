@@ -105,15 +105,17 @@ class DeviceRoom:
         now = time.monotonic()
         told = []
         for one in map(_here, self._now()):
-            rest = next(
-                (rest for whose, rest in self._rests.items() if whose[0] == one.id and rest.bars),
-                None,
-            )
+            held = {
+                whose: rest
+                for whose, rest in self._rests.items()
+                if whose[0] == one.id and rest.bars
+            }
+            whose = min(held, default=None)
             shown = structs.replace(
                 one,
                 free_bytes=one.free_bytes // _TOLD_STEP_BYTES * _TOLD_STEP_BYTES,
-                rests=rest.why if rest else "",
-                rests_s=float(round(max(0.0, rest.until - now))) if rest else 0.0,
+                rests=_rests(whose, held[whose]) if whose else "",
+                rests_s=float(round(max(0.0, held[whose].until - now))) if whose else 0.0,
             )
             told.append(shown)
         return tuple(told)
@@ -195,6 +197,11 @@ class DeviceRoom:
             for whose, rest in self._rests.items()
             if rest.bars and _is(whose, whose[0], wish)
         }
+
+
+def _rests(whose: _Whose, rest: Rest) -> str:
+    """Why, and for which model if it is not for all."""
+    return f"for {whose[1]}: {rest.why}" if whose[1] else rest.why
 
 
 def _here(device: Device) -> Device:

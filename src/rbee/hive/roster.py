@@ -123,10 +123,14 @@ class Roster:
             self._fill(seats, trial=trial)
 
     def give_back(self, owner: WorkerOwner) -> None:
-        """Its trial came to nothing: the one whose place it was to take keeps it."""
+        """Its trial came to nothing: the one whose place it was to take keeps it; if that one is
+        gone meanwhile, it goes on itself, wherever it may."""
         seats = self._seats.get(_key(owner.wish))
         owner.trial = ""
-        if seats is None or owner not in seats.owners or not seats.outgoing:
+        if seats is None or owner not in seats.owners:
+            return
+        if not seats.outgoing:
+            owner.wanted_afresh()
             return
         old = seats.outgoing.pop()
         old.outgoing = False
