@@ -38,6 +38,7 @@ pytest_plugins = [
     "steps.clock",
     "steps.partitions",
     "steps.jobs",
+    "steps.vulkan",
 ]
 
 
