@@ -39,6 +39,7 @@ pytest_plugins = [
     "steps.partitions",
     "steps.jobs",
     "steps.vulkan",
+    "steps.storms",
 ]
 
 
