@@ -39,6 +39,8 @@ pytest_plugins = [
     "steps.partitions",
     "steps.jobs",
     "steps.devices",
+    "steps.vulkan",
+    "steps.storms",
 ]
 
 

@@ -16,10 +16,14 @@ Feature: Memory is shared out, and runs out for one worker at a time
   @own @serial
   Scenario: Memory runs out while a model serves
     Given the setting RBEE_WORKER_MEMORY is 400MiB
-    And rbee serves the model tiny
+    And rbee serves the model tiny with --replicas 2
     And control groups can bound memory here
-    When memory runs out in the control group of the worker
+    And a short stream is running
+    When memory runs out in the control group of the worker that answers
     Then the event log names WORKER_OUT_OF_MEMORY
+    And every stream ended with its finish
+    And another worker took the answer up
+    And the worker is the same
     And another worker is ready within 20 s
     And a request is served
 

@@ -95,6 +95,28 @@ Feature: Workers that die, and come back
     And it says WORKER_NOT_FOUND
 
   @own
+  Scenario: One of two workers is ended by its id
+    Given rbee serves the model tiny with --replicas 2
+    And a short stream is running
+    When I shut down the worker that is idle
+    Then it exits with 0
+    And every stream ended with its finish
+    And the worker is the same
+    And another worker is ready within 20 s
+    And 2 workers are ready
+
+  @own
+  Scenario: An engine that says it lives, and makes no token
+    Given the setting RBEE_LIMITS_STALL is 3s
+    And rbee serves the model tiny with --replicas 2
+    And a short stream is running
+    When the thread of the engine that computes is stopped
+    Then meanwhile it says that it is well
+    And every stream ended with its finish
+    And the event log names TOKEN_STALL
+    And 2 workers are ready
+
+  @own
   Scenario: A worker that crashes again and again is given up
     Given the setting RBEE_RESTART_FIRST_S is 0.05
     And the setting RBEE_RESTART_CAP_S is 0.05
@@ -103,6 +125,16 @@ Feature: Workers that die, and come back
     And I ask for 4 tokens
     Then the answer is 503 WORKER_QUARANTINED
     And its message says crashed
+
+  @own
+  Scenario: Many models crash at once, again and again
+    Given an engine that crashes at once
+    And the setting RBEE_RESTART_FIRST_S is 0.05
+    And the setting RBEE_RESTART_CAP_S is 0.05
+    And the setting RBEE_RESTART_EVERY_S is 30
+    And the model tiny is stored
+    When 8 models that are to stay loaded are declared, and rbee is up
+    Then it was started 28 times, and the next starts are 30 s apart
 
   @own
   Scenario: A worker that does not come to life
@@ -145,6 +177,7 @@ Feature: Workers that die, and come back
     When the engine gets SIGSTOP while it loads
     Then the event log names LOADING_TIMEOUT
     And nothing is left of its process group
+    And a request is served
 
   @own
   Scenario: A helper of the engine leaves the process group

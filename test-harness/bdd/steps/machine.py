@@ -91,9 +91,11 @@ def serve_other(world, flags):
     world.keeper("serve", str(target), "--wait", *flags.split())
 
 
-@when("memory runs out in the control group of the worker")
+@when("memory runs out in the control group of the worker that answers")
 def exhausted(world):
-    pid = world.seen["pid"] = world.ready_worker()["pid"]
+    (busy,), (other,) = world.home.workers("BUSY"), world.home.workers("READY")
+    pid = world.seen["pid"] = busy["pid"]
+    world.seen["worker"] = other["pid"]
     eater = memory.exhaust(memory.group_of(pid), pid)
     try:
         eventually(lambda: not psutil.pid_exists(pid), within_s=30)
@@ -144,6 +146,11 @@ def listening(world):
     except httpx.HTTPError:
         return False
     return True
+
+
+@then("another worker took the answer up")
+def taken_up(world):
+    assert '"splices":[{' in world.streams[-1].text, world.streams[-1].lines[-4:]
 
 
 @then("nothing is left of its process group")

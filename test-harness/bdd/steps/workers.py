@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 
+import httpx
 import psutil
 import pytest
 from pytest_bdd import parsers, then, when
 
 from eventually import eventually
+from faults import threads
 from faults.sockets import cut_lines
 
 
@@ -93,3 +95,42 @@ def event(world, code):
 @then(parsers.parse("{count:d} workers are ready"))
 def count_ready(world, count):
     eventually(lambda: len(world.home.workers("READY")) == count, within_s=30)
+
+
+@when("I shut down the worker that is idle")
+def shut_down_idle(world):
+    (busy,), (idle,) = world.home.workers("BUSY"), world.home.workers("READY")
+    world.seen["worker"], world.seen["pid"] = busy["pid"], idle["pid"]
+    world.keeper("workers", "shutdown", idle["id"])
+
+
+@when("the thread of the engine that computes is stopped")
+def thread_stopped(world, request):
+    """Its other threads go on: they serve, and say each second that they live."""
+    (worker,) = world.home.workers("BUSY")
+    pid = world.seen["pid"] = worker["pid"]
+    before = threads.used_s(pid)
+
+    def computes():
+        used = threads.used_s(pid)
+        busiest = max(used, key=lambda one: used[one] - before.get(one, 0.0))
+        return used[busiest] - before.get(busiest, 0.0) > 0.2 and busiest
+
+    thread = eventually(computes, within_s=10)
+    try:
+        stopper = threads.stop_thread(thread)
+    except PermissionError as error:
+        pytest.skip(f"privilege: threads of another process cannot be stopped here ({error})")
+    request.addfinalizer(lambda: ended(stopper))
+
+
+def ended(process):
+    process.kill()
+    process.communicate()
+
+
+@then("meanwhile it says that it is well")
+def says_well(world):
+    (worker,) = [one for one in world.home.workers() if one["pid"] == world.seen["pid"]]
+    health = httpx.get(f"http://127.0.0.1:{worker['port']}/health", timeout=5)
+    assert health.status_code == 200, health.text
