@@ -26,6 +26,7 @@ def test_the_limits_in_time_are_those_that_are_documented() -> None:
     assert (shipped.restart_first_s, shipped.restart_cap_s) == (1, 60)
     assert shipped.hive_restart_s == 0.1
     assert shipped.hive_ping_s == 2
+    assert shipped.hive_start_s == 20
 
 
 def test_what_a_person_may_bound_has_its_documented_default() -> None:

@@ -125,6 +125,8 @@ class Timing:
     hive_restart_s: float = 0.1
     hive_ping_s: float = 2.0
     """A hive that says nothing to five pings in a row hangs, and is started again."""
+    hive_start_s: float = 20.0
+    """One that has not dialled for so long hangs too; on an idle machine it takes a second."""
     job_kept_s: float = 300.0
     """How long a job that has ended is kept."""
     reattach_s: float = 30.0

@@ -21,7 +21,9 @@ FOLDER = "RBEE_CODES_SEEN"
 """Names the folder to which a run writes what it saw; `scripts/coverage` joins those of a complete
 run."""
 _IN_JSON = re.compile(r'"code":\s?"([A-Z][A-Z0-9_]+)"')
-_ON_SCREEN = re.compile(r"^  ([A-Z][A-Z0-9_]+)(?: · \S+)?$", re.MULTILINE)
+_LAST_LINE = re.compile(r"^  ([A-Z][A-Z0-9_]+)(?: · \S+)?$", re.MULTILINE)
+"""Of a command that failed."""
+_ON_SCREEN = re.compile(r"\b([A-Z][A-Z0-9]*_[A-Z0-9_]+)\b")
 _TELLS_OF_BEFORE = ("explain", "events", "/rbee/events")
 """Their answers are about what was or could be; only that they fail is about now."""
 _TAIL = 200
@@ -41,7 +43,15 @@ class Seen:
         self._log = Path()
 
     def take(self, text: str) -> None:
-        self.codes |= {*_IN_JSON.findall(text), *_ON_SCREEN.findall(text)}
+        """What came over HTTP, or stands in a log."""
+        self.codes |= {*_IN_JSON.findall(text)}
+
+    def take_screen(self, text: str, *, asked: bool) -> None:
+        """What a command printed; `asked`: it was to tell of codes."""
+        self.take(text)
+        self.codes |= {*_LAST_LINE.findall(text)}
+        if not asked:
+            self.codes |= {*_ON_SCREEN.findall(text)}
 
     def follow(self, home: Path) -> None:
         """From now on the event log of that home is part of it."""
@@ -87,9 +97,10 @@ def listen(patch: pytest.MonkeyPatch) -> None:
     def said(self: subprocess.Popen[Any], *given: Any, **named: Any) -> tuple[Any, Any]:
         found = communicate(self, *given, **named)
         words = self.args if isinstance(self.args, list) else [self.args]
-        asked = {*_TELLS_OF_BEFORE} & {str(word) for word in words}
+        asked = bool({*_TELLS_OF_BEFORE} & {str(word) for word in words})
         for text in found[1:] if asked else found:
-            SEEN.take(text if isinstance(text, str) else "")
+            plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+            SEEN.take_screen(plain or "", asked=asked)
         return found
 
     patch.setattr(httpx.HTTPTransport, "handle_request", heard)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pytest_bdd.parser import Scenario
+from pytest_bdd.parser import Scenario, Step
 
 from codes_seen import FOLDER, SEEN, Record, listen
 from faults.sockets import taken_port
@@ -113,6 +113,7 @@ def world(request: pytest.FixtureRequest, settings: dict[str, str]) -> Iterator[
 
 
 _HOME = pytest.StashKey[Home]()
+_STEPS = pytest.StashKey[str]()
 
 
 def pytest_runtest_setup() -> None:
@@ -128,14 +129,29 @@ def pytest_bdd_before_scenario(request: pytest.FixtureRequest, scenario: Scenari
     request.node.user_properties += [("scenario", scenario.name), ("words", sorted(words))]
 
 
+def pytest_bdd_step_error(request: pytest.FixtureRequest, scenario: Scenario, step: Step) -> None:
+    """How far the scenario had come."""
+    lines = []
+    for one in scenario.steps:
+        mark = "RED " if one is step else "    " if "RED" in "".join(lines) else "ok  "
+        lines.append(f"{mark} {one.keyword} {one.name}")
+    where = f"{scenario.feature.rel_filename}, line {step.line_number}: {scenario.name}"
+    request.node.stash[_STEPS] = "\n".join([where, *lines])
+
+
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """A report at the end says which codes were seen; a red scenario tells its story."""
+    if call.excinfo is not None:
+        ours = call.excinfo.traceback.filter(lambda entry: "site-packages" not in str(entry.path))
+        call.excinfo.traceback = ours or call.excinfo.traceback
     outcome = yield
     report = outcome.get_result()
     if report.when == "teardown":
         report.user_properties.append(("codes", sorted(SEEN.codes)))
     home = item.stash.get(_HOME, None)
+    if report.failed and (steps := item.stash.get(_STEPS, "")):
+        report.sections.append(("the scenario", steps))
     if report.failed and home is not None:
         report.sections.append(("the story", home.story()))
 

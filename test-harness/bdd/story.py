@@ -7,6 +7,7 @@ where the rest is.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 KEEP = "RBEE_KEEP_HOMES"
 """1: homes of scenarios are not removed."""
+_SAYS_LITTLE = "print_timing"
 COMMANDS, ANSWERS, EVENTS, LINES = 6, 5, 12, 6
 WIDTH = 220
 
@@ -65,6 +67,8 @@ def happened(home: Home) -> Iterator[str]:
     for line in tail(home.path / "state" / "events.jsonl", EVENTS):
         said = parsed(line)
         about = " ".join(str(said[name]) for name in ("model", "worker", "job") if said.get(name))
+        if said.get("at", 0) < home.story_began:
+            continue
         yield f"{clock(said.get('at', 0))} {said.get('code')} ({about}): {said.get('what')}"
         yield f"    then: {said.get('done')} [{said.get('outcome')}]"
 
@@ -101,12 +105,13 @@ def complaints(home: Home) -> Iterator[str]:
 
 
 def last_lines(home: Home) -> Iterator[str]:
-    logs = [home.path / "logs" / "queen.log", home.path / "logs" / "hive.log"]
-    logs += sorted((home.path / "run" / "workers").glob("*/log"))
-    logs += sorted((home.path / "logs" / "workers").glob("*.log"))[-2:]
-    for path in logs:
-        name = path.relative_to(home.path)
-        yield from (f"{name}: {plain(line)}" for line in tail(path, LINES))
+    for name in ("queen", "hive"):
+        for line in tail(home.path / "logs" / f"{name}.log", LINES):
+            yield f"{name}: {plain(line)}"
+    logs = sorted((home.path / "logs" / "workers").glob("*.log"))[-2:]
+    for path in [*sorted((home.path / "run" / "workers").glob("*/log")), *logs]:
+        telling = [line for line in tail(path, 60) if _SAYS_LITTLE not in line]
+        yield from (f"{path.relative_to(home.path)}: {line}" for line in telling[-3:])
 
 
 def plain(line: str) -> str:
@@ -117,7 +122,16 @@ def plain(line: str) -> str:
     at = str(said.pop("timestamp", ""))[11:19]
     event, trace = said.pop("event"), str(said.pop("exception", ""))
     facts = " ".join(f"{name}={value}" for name, value in said.items() if name != "process")
-    return f"{at} {event} {facts} {trace.strip().splitlines()[-1] if trace else ''}".strip()
+    return f"{at} {event} {facts} {raised(trace)}".strip()
+
+
+def raised(trace: str) -> str:
+    """The last line of a traceback, and where in rbee it was."""
+    places = re.findall(r'File "[^"]*/(rbee/[^"]+)", line (\d+), in (\w+)', trace)
+    if not trace:
+        return ""
+    file, line, function = places[-1] if places else ("?", "?", "?")
+    return f"{trace.strip().splitlines()[-1]} ({file}:{line}, in {function})"
 
 
 def tail(path: Path, count: int) -> list[str]:

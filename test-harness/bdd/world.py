@@ -84,6 +84,7 @@ class Home:
         self.outcomes: list[Outcome] = []
         self.answers: list[httpx.Response] = []
         self.streams: list[Stream] = []
+        self.story_began = 0.0
         self._last_story = ""
         """As it was when the end failed: after that nothing is left to tell it of."""
         self.answers_known: dict[str, Any] = {}
@@ -102,6 +103,7 @@ class Home:
 
     def begin_story(self) -> None:
         """What was done in a home that many share is not told of the next scenario."""
+        self.story_began = time.time()
         for told in (self.outcomes, self.answers, self.streams):
             told.clear()
 

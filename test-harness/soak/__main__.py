@@ -64,7 +64,7 @@ def reckon(one: Stack) -> None:
     try:
         one.calm()
     except AssertionError as error:
-        one.ledger.bad("left busy", str(error))
+        one.ledger.bad("left busy", str(error)[:600])
     for words in one.orphans():
         one.ledger.bad("orphans", words)
 

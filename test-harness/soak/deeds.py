@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import httpx
 import psutil
 
 from faults.sockets import cut_lines
-from soak.stack import CTX, Stack
+from soak.stack import CTX, REPLICAS, Stack
 
 Deed = Callable[[Stack, random.Random], str]
 """Does it, and says what it did; empty: there was nothing to do it to."""
@@ -189,6 +190,9 @@ def strike_on(stack: Stack, dice: random.Random) -> None:
             told = deed(stack, dice)
         except (psutil.Error, httpx.HTTPError, OSError) as error:
             told = f"{deed.__name__} met nobody: {error!r}"
+        except subprocess.TimeoutExpired as error:
+            told = f"{deed.__name__}: {error}"
+            stack.ledger.bad("mistakes", told)
         release(stack)
         if told:
             stack.ledger.did(f"{told} ({time.monotonic() - began:.1f} s)")
@@ -198,7 +202,7 @@ def release(stack: Stack) -> None:
     """Who was quarantined for its crashes is served again by a word of its owner."""
     try:
         if stack.home.workers("QUARANTINED"):
-            stack.home.keeper("serve", "tiny", "--replicas", "2", "--no-wait")
+            stack.home.keeper("serve", "tiny", "--replicas", str(REPLICAS), "--no-wait")
             stack.ledger.did("quarantined, served again")
     except httpx.HTTPError:
         return

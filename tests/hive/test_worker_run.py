@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 from rbee.edge.child import spawn
-from rbee.edge.process_table import group_members
+from rbee.edge.process_table import group_members, has_ended
+from rbee.edge.worker_cgroup import WorkerCgroup
 from rbee.hive.death import cause_of_death
 from rbee.hive.worker_folder import WorkerFolder
 from rbee.hive.worker_owner import WorkerOwner
@@ -66,6 +68,25 @@ def test_cleaning_reaps_everything_once(tmp_path: Path) -> None:
         assert (tmp_path / "kept" / "w1.log").read_text() == "loading\n"
 
     asyncio.run(run())
+
+
+def test_a_killed_engine_that_a_control_group_still_names_is_no_leak(tmp_path: Path) -> None:
+    """The kernel takes a process off that list a moment after it has ended."""
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+
+    async def run() -> list[Leak]:
+        await soon(lambda: has_ended(ended.pid))
+        (tmp_path / "group").mkdir()
+        (tmp_path / "group" / "cgroup.procs").write_text(str(ended.pid))
+        worker = _run(tmp_path)
+        worker.group = WorkerCgroup(tmp_path / "group", 1, None)
+        try:
+            return await worker.clean(tmp_path / "kept")
+        finally:
+            ended.wait()
+
+    assert [leak.what for leak in asyncio.run(run())] == ["control group group"]
 
 
 def test_a_port_that_stays_is_a_leak(tmp_path: Path) -> None:

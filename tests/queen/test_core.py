@@ -105,6 +105,23 @@ def test_who_comes_where_no_hive_ever_does_is_told_so(tmp_path):
     asyncio.run(run())
 
 
+def test_who_waits_for_the_hive_of_a_queen_that_stops_is_told_that(tmp_path):
+    """Not that its model is unknown."""
+
+    async def run():
+        async with stage(tmp_path, met=False) as here:
+            here.core.roster.models = ()
+            asked = asyncio.ensure_future(here.chat())
+            await soon(lambda: here.router.running)
+            here.core.stopping = True
+            answer = await asked
+
+            assert answer.status_code == 503
+            assert answer.json()["error"]["code"] == "SHUTTING_DOWN"
+
+    asyncio.run(run())
+
+
 def test_what_is_loaded_on_demand_does_not_outlast_the_queen(tmp_path):
     """An embedding worker of a model that stays loaded for ever is no wish of anybody: the next
     queen would take its one replica for what the model was told."""

@@ -12,8 +12,11 @@ from tests.queen.test_core import hello
 PING_S = 0.02
 
 
+START_S = 0.2
+
+
 @asynccontextmanager
-async def watched(tmp_path):
+async def watched(tmp_path, *, dials=True):
     """A link that is watched, the far end of it, and how often the hive was taken for hung."""
     hung = []
     link = HiveLink(
@@ -23,9 +26,10 @@ async def watched(tmp_path):
         limit_bytes=1 << 20,
     )
     await link.listen(tmp_path / "control.sock")
-    watching = asyncio.create_task(link.watch(PING_S, lambda: hung.append(1)))
+    watching = asyncio.create_task(link.watch(PING_S, START_S, lambda: hung.append(1)))
     channel = await dial_lines(tmp_path / "control.sock", connect_s=1, limit_bytes=1 << 20)
-    channel.send(control.encode(hello()))
+    if dials:
+        channel.send(control.encode(hello()))
     try:
         yield channel, hung
     finally:
@@ -40,6 +44,18 @@ def test_a_hive_that_says_nothing_is_hung(tmp_path):
     async def run():
         async with watched(tmp_path) as (_, hung):
             await soon(lambda: hung)
+
+    asyncio.run(run())
+
+
+def test_a_hive_that_never_says_hello_is_hung(tmp_path):
+    """It was frozen as it began: nobody would ever be told anything by it."""
+
+    async def run():
+        async with watched(tmp_path, dials=False) as (_, hung):
+            began = asyncio.get_running_loop().time()
+            await soon(lambda: hung)
+            assert asyncio.get_running_loop().time() - began > START_S / 2
 
     asyncio.run(run())
 

@@ -64,9 +64,17 @@ def group_members(group: int) -> list[int]:
 
 def _in_group(pid: int, group: int) -> bool:
     try:
-        return os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except (ProcessLookupError, psutil.Error):
+        return os.getpgid(pid) == group and not has_ended(pid)
+    except ProcessLookupError:
         return False
+
+
+def has_ended(pid: int) -> bool:
+    """Whether it is gone, or a zombie."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True
 
 
 def kill_group(group: int, signal_number: int) -> bool:

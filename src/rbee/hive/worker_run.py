@@ -18,7 +18,7 @@ from rbee.edge.cgroups import OomWatch
 from rbee.edge.child import Child
 from rbee.edge.lines import LineChannel
 from rbee.edge.machine_memory import private_bytes
-from rbee.edge.process_table import memory_bytes, port_listening
+from rbee.edge.process_table import has_ended, memory_bytes, port_listening
 from rbee.edge.worker_cgroup import WorkerCgroup
 from rbee.hive.wish_plan import HERE
 from rbee.hive.worker_folder import Birth, WorkerFolder
@@ -238,7 +238,9 @@ class WorkerRun:
 
     def _end_strays(self) -> list[Leak]:
         """What left the process group is still in the control group, or carries the mark."""
-        found = len(self.group.members() | strays.marked(self.folder.mark))
+        # A control group holds a killed engine a moment longer than the process table does.
+        there = self.group.members() | strays.marked(self.folder.mark)
+        found = sum(not has_ended(pid) for pid in there)
         self.group.kill()
         left = strays.end(self.folder.mark)
         leaks = [Leak(f"processes that left its group: {found}", ended=not left)] if found else []

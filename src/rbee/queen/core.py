@@ -132,10 +132,11 @@ class Core:
 
     async def settle(self) -> None:
         """Return once a hive has said what is stored, or none is to be expected any more. The
-        journal of jobs is open before a hive can be met."""
+        journal of jobs is open before a hive can be met. Raises SHUTTING_DOWN."""
         while not self.met.is_set() and self.link.mismatch is None:
-            away_s = self.clock() - self._hive_away_since
-            if self.stopping or away_s > self.settings.timing.worker_start_s:
+            if self.stopping:
+                raise RbeeError("SHUTTING_DOWN")
+            if self.clock() - self._hive_away_since > self.settings.timing.worker_start_s:
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):

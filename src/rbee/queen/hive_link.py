@@ -96,19 +96,21 @@ class HiveLink:
         finally:
             del self._calls[id_]
 
-    async def watch(self, every_s: float, on_hung: Callable[[], None]) -> None:
-        """Ping the hive for ever; one that says nothing for long is told to `on_hung`.
+    async def watch(self, every_s: float, start_s: float, on_hung: Callable[[], None]) -> None:
+        """Ping the hive for ever; one that says nothing for long, or has not dialled within
+        `start_s`, is told to `on_hung`.
 
         Rounds are counted, not seconds: a queen that was frozen herself blames nobody for it.
         """
-        unheard = 0
+        unheard = absent = 0
         while True:
             self._heard = False
             self.tell(control.Ping())
             await asyncio.sleep(every_s)
             unheard = 0 if self._heard or not self.connected else unheard + 1
-            if unheard >= _UNHEARD_PINGS:
-                unheard = 0
+            absent = 0 if self.connected or self.mismatch is not None else absent + 1
+            if unheard >= _UNHEARD_PINGS or absent * every_s >= start_s:
+                unheard = absent = 0
                 on_hung()
 
     async def _serve(self, channel: LineChannel) -> None:

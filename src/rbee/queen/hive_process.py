@@ -1,6 +1,6 @@
 """Keeps one hive running: started with the queen, started again within a second when it dies.
 
-A hive of an earlier queen that still lives is left to dial in by itself.
+A hive of an earlier queen that still lives is left to dial in by itself, unless it hangs.
 """
 
 from __future__ import annotations
@@ -21,20 +21,28 @@ from rbee.wire.unreadable import UNREADABLE
 _KILLED_PAUSE_S = 0.5
 """Longest pause after a SIGKILL: a hive is back within 1 s."""
 
-_MET_WITHIN_S = 2.0
-"""How long a hive found alive may take to dial in before another is started beside its lock."""
+_MET_WITHIN_S = 5.0
+"""How long a hive found alive may take to dial in; it tries several times a second. Then it hangs:
+no other can be started while it holds its lock."""
 
 
 class HiveProcess:
     """Owner of the hive's process. `on_death(returncode)` hears of each unasked end."""
 
     def __init__(
-        self, home: Home, *, restart_s: float, restart_cap_s: float, on_death: Callable[[int], None]
+        self,
+        home: Home,
+        *,
+        restart_s: float,
+        restart_cap_s: float,
+        on_death: Callable[[int], None],
+        met_within_s: float = _MET_WITHIN_S,
     ) -> None:
         self._home = home
         self._restart_s = restart_s
         self._restart_cap_s = restart_cap_s
         self._on_death = on_death
+        self._met_within_s = met_within_s
         self._process: asyncio.subprocess.Process | None = None
         self._leaving = False
 
@@ -90,10 +98,10 @@ class HiveProcess:
         if not running_hive(self._home):
             return
         try:
-            async with asyncio.timeout(_MET_WITHIN_S):
+            async with asyncio.timeout(self._met_within_s):
                 await met.wait()
         except TimeoutError:
-            return
+            self.kill_hung()
         while not self._leaving and running_hive(self._home):
             await asyncio.sleep(0.2)
         if not self._leaving:

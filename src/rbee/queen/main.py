@@ -80,7 +80,9 @@ class Queen:
         keeping = asyncio.create_task(self._hive.keep(self._core.met))
         tending = asyncio.create_task(tend(self._core))
         watching = asyncio.create_task(
-            self._core.link.watch(settings.timing.hive_ping_s, self._hive_hangs)
+            self._core.link.watch(
+                settings.timing.hive_ping_s, settings.timing.hive_start_s, self._hive_hangs
+            )
         )
         following = asyncio.create_task(
             Reload(self._core, ConfigWatch(home, settings), self._note).keep()

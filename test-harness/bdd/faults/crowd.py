@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from codes_seen import SEEN
+
 _BLOCK_BYTES = 65536
 
 
@@ -47,6 +49,7 @@ class Visitor:
         told = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
         self.retry_after_s = float(told.get("retry-after", 0))
         if self.status >= 400:
+            SEEN.take(body.decode("utf-8", "replace"))
             self.error = dict(json.loads(body)["error"])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pytest_bdd import parsers, then, when
 
+from codes_seen import SEEN
 from eventually import eventually
 from faults import catalogues
 from faults.registry import File
@@ -39,7 +40,9 @@ class Pull:
         return self._said.read_text(errors="replace")
 
     def end(self, within_s: float = 60) -> int:
-        return self.process.wait(within_s)
+        code = self.process.wait(within_s)
+        SEEN.take_screen(self.said, asked=False)
+        return code
 
 
 # --- when -----------------------------------------------------------------------------------
