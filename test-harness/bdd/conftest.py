@@ -38,6 +38,8 @@ pytest_plugins = [
     "steps.clock",
     "steps.partitions",
     "steps.jobs",
+    "steps.keeping",
+    "steps.service",
 ]
 
 

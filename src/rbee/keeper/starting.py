@@ -55,6 +55,10 @@ def ensure_up(
     prepare(home)
     with lock(home, screen):
         status = settled(home)
+        if status is None and home.restore_pending.exists():
+            from rbee.edge.backup_files import go_on
+
+            go_on(home)
         if status is not None and status["version"] != VERSION:
             _replace_older(home, status, screen)
             status = None
