@@ -40,6 +40,7 @@ pytest_plugins = [
     "steps.jobs",
     "steps.keeping",
     "steps.service",
+    "steps.looking",
 ]
 
 

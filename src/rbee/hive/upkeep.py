@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rbee.edge import strays
+from rbee.edge.log_file import turn_over
 from rbee.errors import RbeeError
 from rbee.policy.worker_life import State
 
@@ -43,6 +44,7 @@ class Upkeep:
             self._measure()
         if self._ticks % _RESOURCE_TICKS == 0:
             hive.resources.look()
+            turn_over(hive.log_file, hive.settings.bounds.log_bytes)
         self._bury()
         self._look_at_engine(quiet=self._ticks >= _QUIET_AFTER_TICKS)
 
