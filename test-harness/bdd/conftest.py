@@ -41,6 +41,8 @@ pytest_plugins = [
     "steps.keeping",
     "steps.service",
     "steps.looking",
+    "steps.short_memory",
+    "steps.crowds",
 ]
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from rbee.edge.cgroups import PROC
 from rbee.edge.home import Home
 from rbee.edge.log_file import turn_over
-from rbee.edge.memory import PROC, read_memory
+from rbee.edge.memory import read_memory
 from rbee.errors import RbeeError
 from rbee.queen.core import Core
 
