@@ -153,6 +153,8 @@ class Bounds:
     those that are not in this fifth."""
     control_message_bytes: int = 4 << 20
     worker_log_bytes: int = 16 << 20
+    log_bytes: int = 16 << 20
+    """Of queen and hive each; then their log is turned over, once."""
     jobs: int = 1000
     """Jobs that are kept, running ones included."""
     jobs_bytes: int = 128 << 20

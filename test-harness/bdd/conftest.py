@@ -41,6 +41,11 @@ pytest_plugins = [
     "steps.devices",
     "steps.vulkan",
     "steps.storms",
+    "steps.keeping",
+    "steps.service",
+    "steps.looking",
+    "steps.short_memory",
+    "steps.crowds",
 ]
 
 

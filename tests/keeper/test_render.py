@@ -109,9 +109,21 @@ def test_an_answer_of_another_shape_is_told_as_such(body: object) -> None:
 
 def test_progress_has_numbers_with_units() -> None:
     """Both sides, rate and what is left."""
-    words = progress("m", 58 << 20, 94 << 20, (58 << 20) / 5.0, bar=False)
+    words = progress("m", 58 << 20, 94 << 20, (58 << 20) / 5.0)
     assert words == "m   62 %   58.0 MiB of 94.0 MiB   11.6 MiB/s   3.1 s left"
-    assert progress("m", 0, 0, 0.0, bar=True) == "m"
+    assert progress("m", 0, 0, 0.0, columns=80) == "m"
+
+
+@pytest.mark.parametrize("columns", [40, 77, 100, 200])
+@pytest.mark.parametrize("name", ["m", "hf:some-organisation/some-model-with-a-name-GGUF:Q4_K_M"])
+def test_the_numbers_have_their_place_first(name: str, columns: int) -> None:
+    """A long name gives way, then the bar; a wide terminal shows all of it."""
+    words = progress(name, 58 << 20, 94 << 20, (58 << 20) / 5.0, columns=columns)
+    numbers = "62 %   58.0 MiB of 94.0 MiB   11.6 MiB/s   3.1 s left"
+    assert words.endswith(f"   {numbers}")
+    assert len(words) <= max(columns, len(numbers) + 15)
+    assert words.startswith(name) or ("…" in words and name[-8:] in words)
+    assert ("█" in words) is (columns - len(numbers) - 3 >= min(len(name), columns) + 9)
 
 
 def test_durations_are_short() -> None:

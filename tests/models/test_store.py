@@ -190,3 +190,45 @@ def test_an_earlier_shape_comes_back_if_the_new_one_is_damaged(tmp_path):
     store.settle()
 
     assert path.read_text() == text and store.get("x").digest == manifest.digest
+
+
+@pytest.mark.parametrize("left", [None, b"", b"{", b"\xff" * 40])
+def test_a_lost_manifest_comes_back_from_its_copy(tmp_path, left):
+    """A file that only its manifest named has its name again; rubbish is kept beside."""
+    store, manifest = stored(tmp_path)
+    path = store.manifest_path("x")
+    if left is None:
+        path.unlink()
+    else:
+        path.write_bytes(left)
+
+    assert store.get("x") is None and store.mend() == ["x"]
+
+    assert store.get("x") == manifest and store.mend() == []
+    damaged = path.with_name("x.json.damaged")
+    assert (damaged.read_bytes() if damaged.exists() else None) == left
+
+
+def test_what_was_removed_does_not_come_back(tmp_path):
+    """Nor what has lost its file, nor what only a newer rbee can read."""
+    store, manifest = stored(tmp_path)
+    store.remove("x")
+    assert store.mend() == [] and list((tmp_path / "copies").iterdir()) == []
+
+    store, manifest = stored(tmp_path)
+    store.manifest_path("x").write_bytes(b'{"schema":99}')
+    assert store.mend() == []
+
+    store.manifest_path("x").unlink()
+    store.blob(manifest.digest).unlink()
+    assert store.mend() == []
+
+
+def test_a_model_of_an_earlier_rbee_gets_its_copy(tmp_path):
+    """Copies were not made always."""
+    store, _ = stored(tmp_path)
+    (tmp_path / "copies" / "x.json").unlink()
+    assert store.mend() == []
+    store.manifest_path("x").unlink()
+
+    assert store.mend() == ["x"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rbee.errors import RbeeError
+
+_SOME_AVG10 = re.compile(rb"^some avg10=([\d.]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,16 @@ def has_room(folder: Path, size_bytes: int) -> bool:
         return free_bytes(folder) >= size_bytes
     except OSError:
         return False
+
+
+def waiting_percent(proc: Path) -> float | None:
+    """Of the last 10 s, in how much some program waited for a disk, as the Linux kernel says it
+    (PSI); None where it does not."""
+    try:
+        found = _SOME_AVG10.search((proc / "pressure" / "io").read_bytes())
+    except OSError:
+        return None
+    return float(found[1]) if found else None
 
 
 def need_room(folder: Path, size_bytes: int, reserve_bytes: int) -> None:

@@ -74,6 +74,11 @@ class Home:
         return self.state / "keys.json"
 
     @property
+    def restore_pending(self) -> Path:
+        """There while a backup is put back, and after a kill in the middle of that (0600)."""
+        return self.state / "restore.pending"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 

@@ -26,7 +26,7 @@ from typing import Protocol, cast
 
 from rbee.edge.http_exchange import Exchange, render_head
 from rbee.edge.http_request import Request, RequestReader, malformed
-from rbee.edge.peer import Peer, keep_asking, look_at
+from rbee.edge.peer import Peer, keep_asking, look_at, user_of
 from rbee.errors import RbeeError
 from rbee.settings import Bounds, Timing
 from rbee.wire import problem
@@ -103,8 +103,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._house.bounds.write_buffer_bytes)
-        if not self._admin:
-            keep_asking(transport.get_extra_info("socket"))
+        sock = transport.get_extra_info("socket")
+        if self._admin:
+            self._reader.uid = user_of(sock)
+        else:
+            keep_asking(sock)
         if not self._house.admit(self):
             self._deaf = True
             limit = self._house.bounds.connections

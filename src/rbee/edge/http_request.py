@@ -42,6 +42,8 @@ class Request:
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
     admin: bool = False
+    uid: int = -1
+    """Of the user who sent it over the Unix socket, if the kernel says."""
     keep_alive: bool = True
     """Whether the client takes another answer on this connection."""
     http_1_0: bool = False
@@ -81,6 +83,7 @@ class RequestReader:
         """A request has begun or ended since somebody last cleared this."""
         self._bounds = bounds
         self._admin = admin
+        self.uid = -1
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: RbeeError | None = None
         self._untold_bytes = 0
@@ -188,6 +191,7 @@ class RequestReader:
             headers=headers,
             body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
             admin=self._admin,
+            uid=self.uid,
             keep_alive=self._keep_alive,
             http_1_0=self._version == "1.0",
         )

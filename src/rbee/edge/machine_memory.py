@@ -24,7 +24,7 @@ def look(place: Place | None = None) -> Memory:
     machine = psutil.virtual_memory()
     total, available = int(machine.total), int(machine.available)
     place = place_of("self") if place is None else place
-    bounded = _bounded(place)
+    bounded = bounded_by(place)
     if bounded is not None and bounded[0] < total:
         total, available = bounded[0], min(available, bounded[1])
     return Memory(total, available)
@@ -40,7 +40,7 @@ def private_bytes(pid: int) -> int:
     return (int(fields[1]) - int(fields[2])) * resource.getpagesize()
 
 
-def _bounded(place: Place) -> tuple[int, int] | None:
+def bounded_by(place: Place) -> tuple[int, int] | None:
     """Limit of the cgroup and what is free below it; file pages are given back when needed."""
     if place.memory is None:
         return None

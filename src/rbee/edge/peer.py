@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 from enum import Enum
 from typing import Any
 
@@ -32,6 +33,16 @@ def look_at(sock: Any) -> Peer:
     if events & _GONE:
         return Peer.GONE
     return Peer.SILENT if events & _HALF else Peer.THERE
+
+
+def user_of(sock: Any) -> int:
+    """The user at the other end of a Unix socket, as the kernel says (unix(7)); -1 where it does
+    not."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None or sock is None:
+        return -1
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, option, 12))
+    return int(uid)
 
 
 def has_word(sock: Any) -> bool:

@@ -11,17 +11,17 @@ MOST_BYTES = 4 << 20
 """A configuration, the wishes or 10,000 keys are smaller by far."""
 
 
-def read_small(path: Path) -> bytes:
+def read_small(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """The whole file. Raises OSError as the file system does, and at once for what is no file (a
-    pipe would wait for its writer) or larger than MOST_BYTES."""
+    pipe would wait for its writer) or larger than that."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise OSError(errno.EFBIG, "it is larger than 4 MiB", str(path))
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 20} MiB", str(path))
     return content
 
 

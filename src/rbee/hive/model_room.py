@@ -64,7 +64,9 @@ class ModelRoom:
 
     async def load(self) -> None:
         """Read what is stored, and tidy up what an earlier life left. Raises nothing."""
-        await asyncio.to_thread(self._tidy)
+        for name in await asyncio.to_thread(self._tidy):
+            error = RbeeError("MANIFEST_LOST", model=name)
+            self._news.trouble(error, "put back from its second copy")
         await self._read()
 
     async def ready(self, ref: str) -> Stored:
@@ -196,13 +198,17 @@ class ModelRoom:
             for one in self._store.all()
         ]
 
-    def _tidy(self) -> None:
+    def _tidy(self) -> list[str]:
+        """Gives the models that were lost and are found again."""
+        found: list[str] = []
         try:
             self._store.settle()
+            found = self._store.mend()
             leftovers.collect_partials(self._store)
         except (RbeeError, OSError):
             # A store that cannot be written to still serves; whoever writes is told.
-            return
+            return found
+        return found
 
     async def _touch(self, name: str) -> None:
         """It is loaded now."""

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from rbee.edge import machine_memory
-from rbee.edge.disk import free_bytes
+from rbee.edge.cgroups import PROC
+from rbee.edge.disk import free_bytes, waiting_percent
 from rbee.errors import RbeeError
 from rbee.policy import resources
 from rbee.wire.control import Happened
@@ -21,11 +22,16 @@ class Resources:
     """Owner of what is low now. `tell` hears of each change once."""
 
     def __init__(
-        self, models: Path, reserve_bytes: Callable[[], int], tell: Callable[[Happened], None]
+        self,
+        models: Path,
+        reserve_bytes: Callable[[], int],
+        tell: Callable[[Happened], None],
+        proc: Path = PROC,
     ) -> None:
         self._models = models
         self._reserve_bytes = reserve_bytes
         self._tell = tell
+        self._proc = proc
         self._low: frozenset[str] = frozenset()
 
     def look(self) -> None:
@@ -33,14 +39,15 @@ class Resources:
         self._low, news = resources.judge(tuple(self._levels()), self._low)
         for one in news:
             error = RbeeError("RESOURCES_LOW", what=one.what, left=one.left, least=one.least)
-            done = "told before it fails" if one.low else "there is enough of it again"
+            told = "loads and downloads take longer" if one.passes else "told before it fails"
+            done = told if one.low else "there is enough of it again"
             self._tell(
                 Happened(
                     at=time.time(),
                     code=error.code,
                     what=error.report.message,
                     done=done,
-                    outcome="open" if one.low else "ok",
+                    outcome="open" if one.low and not one.passes else "ok",
                     subject=one.what,
                 )
             )
@@ -53,6 +60,9 @@ class Resources:
             levels.append(resources.memory(memory.available_bytes, memory.total_bytes))
         with suppress(OSError):
             levels.append(resources.disk(free_bytes(self._models), self._reserve_bytes()))
+        stalled = waiting_percent(self._proc)
+        if stalled is not None:
+            levels.append(resources.idle_disks(stalled))
         return levels
 
 

@@ -70,6 +70,7 @@ class Hive:
         self.config = ConfigWatch(home, settings)
         self.workers = home.workers
         self.kept_logs = home.logs / "workers"
+        self.log_file = home.logs / "hive.log"
         self.lifeline = home.run / "hive.sock"
         self._log = log
         self._cores = usable_cores()

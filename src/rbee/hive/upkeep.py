@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from rbee.edge import strays
+from rbee.edge.log_file import turn_over
 from rbee.errors import RbeeError
 from rbee.policy.worker_life import State
 from rbee.wire.control import Device
@@ -50,6 +51,7 @@ class Upkeep:
         if self._ticks % _RESOURCE_TICKS == 0:
             hive.resources.look()
             hive.comeback.look_at_cards()
+            turn_over(hive.log_file, hive.settings.bounds.log_bytes)
         self._bury()
         self._look_at_engine(quiet=self._ticks >= _QUIET_AFTER_TICKS)
 

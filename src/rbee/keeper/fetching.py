@@ -59,7 +59,7 @@ def follow(
 
     def draw() -> None:
         rate = pace.rate(str(shown["phase"]), int(shown["done_bytes"]), time.monotonic())
-        screen.live(f"{act} {shown['phase']}", _words(label, shown, rate, bar=screen.terminal))
+        screen.live(f"{act} {shown['phase']}", _words(label, shown, rate, screen))
 
     lines = connection.lines("POST", path, body, on_tick=draw)
     try:
@@ -106,9 +106,11 @@ def described(view: Mapping[str, Any], took_s: float) -> str:
     return f"{view['name']}   {size}{took}, {checked}"
 
 
-def _words(model: str, shown: Mapping[str, Any], rate: float, *, bar: bool) -> str:
+def _words(model: str, shown: Mapping[str, Any], rate: float, screen: Screen) -> str:
     phase = str(shown["phase"])
     if phase in _PHASES and not shown["done_bytes"]:
         return f"{model}   {_PHASES[phase]}"
-    words = progress(model, int(shown["done_bytes"]), int(shown["total_bytes"]), rate, bar=bar)
-    return f"{words}   {_PHASES[phase]}" if phase in _PHASES else words
+    after = f"   {_PHASES[phase]}" if phase in _PHASES else ""
+    columns = screen.columns - len(after) if screen.terminal else 0
+    done_bytes, total_bytes = int(shown["done_bytes"]), int(shown["total_bytes"])
+    return progress(model, done_bytes, total_bytes, rate, columns=columns) + after

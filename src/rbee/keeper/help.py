@@ -14,10 +14,14 @@ COMMANDS = {
     "engine": "engine",
     "logs": "logs",
     "events": "events",
+    "audit": "audit",
     "explain": "explain",
     "doctor": "doctor",
     "keys": "keys",
     "config": "config",
+    "backup": "backup",
+    "restore": "backup",
+    "service": "service",
     "version": "version",
 }
 """Each command and the file in `keeper/commands` that runs it."""
@@ -43,7 +47,9 @@ Look after
   engine    list, use                        config    show, check
   logs      what rbee wrote                  events    faults, and what was done about them
   doctor    find what is wrong here          explain   what an error code means
-  keys      create, list, revoke             version
+  keys      create, list, revoke             audit     who did what to this rbee
+  backup    what rbee keeps, to one file     restore   and back from it
+  service   have systemd start it at login   version
 
 Every command: --help, --json, --url http://HOST:PORT (or RBEE_URL; RBEE_KEY for a key).
 State lives in RBEE_HOME. Exit codes: 0 ok, 1 error, 2 usage, 124 timeout, 130 interrupted,

@@ -21,6 +21,7 @@ from rbee.errors import human_bytes
 QUIET_S = 0.3
 REDRAW_S = 0.25
 AGAIN_S = 10.0
+_BAR, _LEAST_BAR, _LEAST_NAME = 24, 6, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class Screen:
     def on(cls, stream: TextIO, *, json: bool = False) -> Screen:
         terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
         return cls(stream, json=json, marks=marks_for(stream, os.environ), terminal=terminal)
+
+    @property
+    def columns(self) -> int:
+        """What a live line has, after its mark."""
+        return max(18, self.width - 3)
 
     def mark(self, kind: str, text: str) -> None:
         """A lasting line: `happening`, `done`, `other` or `failed`. Nothing under --json."""
@@ -129,14 +135,13 @@ class Screen:
             self._stream.flush()
 
 
-def progress(name: str, done_bytes: int, total_bytes: int, rate: float, *, bar: bool) -> str:
+def progress(name: str, done_bytes: int, total_bytes: int, rate: float, *, columns: int = 0) -> str:
     """`smollm2:135m   ████░░  62 %   58 of 94 MiB   11 MiB/s   3 s left`; `rate` in bytes a
-    second, 0: not known."""
-    parts = [name]
+    second, 0: not known. In so many columns (0: any) the numbers have their place first, then the
+    name, then a bar."""
+    parts, share = [], -1.0
     if total_bytes > 0:
         share = min(1.0, done_bytes / total_bytes)
-        if bar:
-            parts.append("█" * round(share * 24) + "░" * (24 - round(share * 24)))
         parts.append(f"{share * 100:.0f} %")
         parts.append(f"{human_bytes(done_bytes)} of {human_bytes(total_bytes)}")
     elif done_bytes:
@@ -145,7 +150,21 @@ def progress(name: str, done_bytes: int, total_bytes: int, rate: float, *, bar: 
         parts.append(f"{human_bytes(int(rate))}/s")
         if total_bytes > done_bytes:
             parts.append(f"{duration((total_bytes - done_bytes) / rate)} left")
-    return "   ".join(parts)
+    if columns:
+        left = columns - len("   ".join(["", *parts]))
+        name = _shortened(name, max(_LEAST_NAME, left))
+        cells = min(_BAR, left - len(name) - 3)
+        if share >= 0 and cells >= _LEAST_BAR:
+            parts.insert(0, "█" * round(share * cells) + "░" * (cells - round(share * cells)))
+    return "   ".join([name, *parts])
+
+
+def _shortened(name: str, most: int) -> str:
+    """Its beginning and its end, which tell models of one place apart."""
+    if len(name) <= most:
+        return name
+    tail = most * 2 // 3
+    return f"{name[: most - tail - 1]}…{name[-tail:]}"
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from rbee.edge.config_file import load_settings
 from rbee.edge.home import Home
+from rbee.edge.log_file import open_log
 from rbee.errors import RbeeError, Report, Retry
 from rbee.keeper.connection import Connection, mismatch
 from rbee.keeper.render import Screen, safe
@@ -55,6 +56,10 @@ def ensure_up(
     prepare(home)
     with lock(home, screen):
         status = settled(home)
+        if status is None and home.restore_pending.exists():
+            from rbee.edge.backup_files import go_on
+
+            go_on(home)
         if status is not None and status["version"] != VERSION:
             _replace_older(home, status, screen)
             status = None
@@ -178,7 +183,7 @@ def _spawn(home: Home, flags: Mapping[str, str]) -> subprocess.Popen[bytes]:
     environment.update({f"RBEE_{name.upper()}": value for name, value in flags.items()})
     path = home.logs / "queen.log"
     try:
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        log = open_log(path)
     except OSError as exc:
         raise cannot_write(exc, path) from exc
     try:

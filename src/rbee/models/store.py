@@ -6,6 +6,7 @@
     partials/KEY/          downloads that are under way or can be resumed (`models.partial`)
     manifests/NAME.json    what is known of a model: the truth, replaced whole or not at all
     manifests/NAME.json.v1 the same in the shape of an earlier rbee, until this one started well
+    copies/NAME.json       a second copy of each manifest: one that is lost comes back from it
     index.sqlite           last uses (`models.index`); it can be made again from the manifests
 
 A blob is put under its name only when its digest was computed and right. A file that was changed
@@ -54,6 +55,7 @@ class Store:
         self.partials = root / "partials"
         self._splits = root / "splits"
         self._manifests = root / "manifests"
+        self._copies = root / "copies"
 
     def prepare(self) -> None:
         """Make the folders. Raises DISK_… as the disk refuses."""
@@ -99,7 +101,7 @@ class Store:
 
     def get(self, name_or_ref: str) -> Manifest | None:
         """The model of that public name or ref."""
-        direct = _read(self._manifest_path(name_or_ref)) if len(name_or_ref) < 200 else None
+        direct = _read(self.manifest_path(name_or_ref)) if len(name_or_ref) < 200 else None
         if direct is not None and direct.name == name_or_ref:
             return direct
         found = (one for one in self.all() if name_or_ref in (one.name, one.ref))
@@ -167,9 +169,11 @@ class Store:
         manifest = self.get(name_or_ref)
         if manifest is None:
             raise RbeeError("MODEL_NOT_FOUND", model=name_or_ref[:200], nearest=[])
-        path = self._manifest_path(manifest.name)
+        path = self.manifest_path(manifest.name)
         try:
-            for old in path.parent.glob(glob.escape(path.name) + ".v*"):
+            # The copy first: what is half removed must not come back.
+            self._copy_path(path).unlink(missing_ok=True)
+            for old in path.parent.glob(glob.escape(path.name) + ".*"):
                 old.unlink()
             path.unlink(missing_ok=True)
             self._drop_blobs(digests_of(manifest))
@@ -256,13 +260,41 @@ class Store:
     def write(self, manifest: Manifest) -> None:
         """Replace what is known of a model; a manifest of an earlier shape is kept beside it, so
         that an earlier rbee can be gone back to. Raises DISK_…"""
-        path = self._manifest_path(manifest.name)
+        path = self.manifest_path(manifest.name)
         try:
             if path.exists() and (shape := shape_of(path.read_bytes())) not in (0, SCHEMA):
                 shutil.copyfile(path, path.with_name(f"{path.name}.v{shape}"))
-            write_private(path, msgspec.json.encode(manifest))
+            data = msgspec.json.encode(manifest)
+            write_private(path, data)
+            self._copy(path, data)
         except OSError as exc:
             raise translated(exc, "write to", self.root) from exc
+
+    def mend(self) -> list[str]:
+        """Manifests that are gone or cannot be read come back from their copies, where their files
+        are here; gives the names of those models. What could not be read is kept beside, as
+        NAME.json.damaged. Raises DISK_…"""
+        back = []
+        try:
+            for path in self._manifest_paths():
+                if _read(path) is not None and not self._copy_path(path).exists():
+                    self._copy(path, path.read_bytes())
+            for copy in sorted(self._copies.glob("*.json")):
+                path = self._manifests / copy.name
+                known = _read(copy)
+                if known is None or _is_somebodys(path) or not self.is_whole(known):
+                    continue
+                if path.exists():
+                    path.replace(path.with_name(f"{path.name}.damaged"))
+                write_private(path, copy.read_bytes())
+                back.append(known.name)
+        except OSError as exc:
+            raise translated(exc, "write to", self.root) from exc
+        return back
+
+    def is_whole(self, manifest: Manifest) -> bool:
+        """Whether all its files are here, whatever they hold."""
+        return all(self.blob(piece.digest).exists() for piece in manifest.files)
 
     def settle(self) -> None:
         """A start went well: manifests of earlier shapes go, where the new one can be read; where
@@ -277,8 +309,16 @@ class Store:
         except OSError as exc:
             raise translated(exc, "write to", self.root) from exc
 
-    def _manifest_path(self, name: str) -> Path:
+    def manifest_path(self, name: str) -> Path:
+        """Where the manifest of that public name stands."""
         return self._manifests / (quote(name, safe="") + ".json")
+
+    def _copy_path(self, path: Path) -> Path:
+        return self._copies / path.name
+
+    def _copy(self, path: Path, data: bytes) -> None:
+        self._copies.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(self._copy_path(path), data)
 
     def _split(self, manifest: Manifest) -> Path:
         return self._splits / manifest.digest.removeprefix("sha256:")
@@ -314,6 +354,14 @@ class Store:
 
     def _manifest_paths(self) -> list[Path]:
         return sorted(self._manifests.glob("*.json"))
+
+
+def _is_somebodys(path: Path) -> bool:
+    """Whether it can be read, by this rbee or by a newer one."""
+    try:
+        return shape_of(path.read_bytes()) > SCHEMA or _read(path) is not None
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> Manifest | None:

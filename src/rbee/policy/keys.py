@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -147,6 +147,17 @@ def make(ask: KeyAsk, *, id_: str, secret: str, now: float) -> tuple[str, KeyRec
         concurrent=ask.concurrent,
     )
     return key, record
+
+
+def merged(here: Iterable[KeyRecord], back: Iterable[KeyRecord]) -> list[KeyRecord]:
+    """Keys of a backup put back to those that are here: none is lost, and one that was revoked
+    since stays revoked."""
+    kept = {one.id: one for one in here}
+    for one in back:
+        before = kept.get(one.id)
+        revoked_at = one.revoked_at or (before.revoked_at if before is not None else 0.0)
+        kept[one.id] = msgspec.structs.replace(one, revoked_at=revoked_at)
+    return list(kept.values())
 
 
 def moment(at: float) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 DESCRIPTORS_SHARE = 0.8
 MEMORY_SHARE = 0.05
 """Of the memory: below that new work is held back as well (`policy.pressure`)."""
+IDLE_DISKS_PERCENT = 20
+"""A load or a download that crawls then is no fault of its own."""
 
 _ENDS_AT = 1.25
 """Enough again is a quarter more than too little, so that nothing flickers."""
@@ -21,6 +23,8 @@ class Level:
     left: int
     least: int
     """Fewer left than this is low."""
+    passes: bool = False
+    """It is over when others are done: nobody has to do anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class News:
     left: int
     least: int
     low: bool
+    passes: bool = False
 
 
 def descriptors(used: int, limit: int) -> Level:
@@ -45,6 +50,14 @@ def disk(free_bytes: int, reserve_bytes: int) -> Level:
     return Level("disk of the models (bytes)", free_bytes, reserve_bytes)
 
 
+def idle_disks(some_avg10_percent: float) -> Level:
+    """Of 10 s, how much the disks kept no program waiting (the kernel's PSI)."""
+    left = 100 - round(some_avg10_percent)
+    return Level(
+        "time in which disks keep nobody waiting (percent)", left, IDLE_DISKS_PERCENT, True
+    )
+
+
 def judge(
     levels: tuple[Level, ...], low: frozenset[str]
 ) -> tuple[frozenset[str], tuple[News, ...]]:
@@ -56,5 +69,5 @@ def judge(
         if is_low:
             now.add(one.what)
         if is_low != was:
-            news.append(News(one.what, one.left, one.least, is_low))
+            news.append(News(one.what, one.left, one.least, is_low, one.passes))
     return frozenset(now), tuple(news)

@@ -186,6 +186,7 @@ async def tell(visit: Visit, lines: AsyncIterator[dict[str, Any]]) -> None:
     except RbeeError as error:
         if not begun:
             raise
+        visit.deed["result"] = error.code
         exchange.write(encode(problem_body(error.report)) + b"\n")
     if not begun:
         exchange.start(200, [("content-type", _LINES)])

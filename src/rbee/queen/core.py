@@ -25,6 +25,7 @@ from rbee.policy.pressure import Memory
 from rbee.policy.retry_budget import RetryBudget
 from rbee.queen.allowance import Allowances
 from rbee.queen.attached import AttachedWorkers
+from rbee.queen.audit import Audit
 from rbee.queen.counters import Counters
 from rbee.queen.deaths import Deaths
 from rbee.queen.events import Events
@@ -67,6 +68,7 @@ class Core:
         self.events = events
         self.counters = Counters()
         self.keys = KeyFile(Home(Path(settings.home)).keys_file)
+        self.audit = Audit(Home(Path(settings.home)), log)
         self.allowances = Allowances()
         self.deaths = Deaths(self.clock)
         self.poison = Poison(self.clock)

@@ -10,11 +10,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
 from rbee.edge.home import Home
+from rbee.edge.log_file import open_log
 from rbee.edge.process_table import is_alive, start_time
 from rbee.wire.unreadable import UNREADABLE
 
@@ -108,7 +108,7 @@ class HiveProcess:
             self._on_death(0)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        log = _open_log(self._home.logs / "hive.log")
+        log = open_log(self._home.logs / "hive.log")
         try:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -144,7 +144,3 @@ async def _gone(pid: int, within_s: float) -> bool:
             return False
         await asyncio.sleep(0.02)
     return True
-
-
-def _open_log(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

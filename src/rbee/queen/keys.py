@@ -29,6 +29,7 @@ async def create(visit: Visit) -> None:
     """A new key; this answer is the only place where it is ever told."""
     core, now = visit.core, time.time()
     made = core.keys.create(parsed(visit, KeyAsk), now)
+    visit.deed["made"] = made.record.id
     core.note("key_created", made=made.record.id, by=visit.caller.key_id)
     visit.answer.extra_header("cache-control", "no-store")
     visit.answer.whole(

@@ -133,6 +133,7 @@ class Queen:
         await self._core.attached.close()
         await self._core.client.close()
         self._events.close()
+        self._core.audit.close()
         for path in (self._home.admin_socket, self._home.control_socket, self._home.queen_file):
             path.unlink(missing_ok=True)
 
@@ -167,7 +168,11 @@ class Queen:
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(one, self.shut_down)
+            loop.add_signal_handler(one, self._signalled, one)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._core.audit.by(number.name, "shutdown", "", "ok")
+        self.shut_down()
 
     def _hive_hangs(self) -> None:
         self._log.warning("the hive hangs and is ended", pid=self._hive.pid)

@@ -33,6 +33,7 @@ class Reload:
             try:
                 if self._watch.look():
                     self.apply(before, self._watch.now)
+                    self._core.audit.by("rbee.toml", "reload", "", "ok")
             except RbeeError as error:
                 self._told(error)
             except Exception as mistake:
@@ -76,6 +77,7 @@ class Reload:
     def _told(self, error: RbeeError) -> None:
         done = "the settings from before hold on"
         self._happened(error.code, error.report.message, done, "open")
+        self._core.audit.by("rbee.toml", "reload", "", error.code)
         self._note("rbee.toml is not applied", problem=str(error))
 
     def _happened(self, code: str, what: str, done: str, outcome: str) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rbee.edge.http_server import Exchange
@@ -67,6 +67,8 @@ class Visit:
     rest: str = ""
     """What follows the prefix, for routes that end in `/`."""
     caller: Caller = NOBODY
+    deed: dict[str, str] = field(default_factory=dict)
+    """Of an act of administration: what the log of acts cannot read from the request."""
 
     def header(self, name: str) -> str | None:
         return self.exchange.request.header(name)
@@ -130,7 +132,11 @@ class Router:
             handler = self._allowed(exchange, route)
             if route.settled and not self._core.met.is_set():
                 await self._core.settle()
-            await handler(Visit(self._core, exchange, answer, rest, caller))
+            visit = Visit(self._core, exchange, answer, rest, caller)
+            if route.admin and exchange.request.method == "POST":
+                await self._act(visit, handler)
+            else:
+                await handler(visit)
         except RbeeError as error:
             self._core.counters.refused[error.code] += 1
             answer.fail(error, spent=False)
@@ -143,6 +149,27 @@ class Router:
         finally:
             if answer.place is not None:
                 answer.place.leave(self._core.clock(), served=answer.delivered)
+
+    async def _act(self, visit: Visit, handler: Handler) -> None:
+        """An act of administration: done, and written down with how it ended."""
+        result, exchange = "ok", visit.exchange
+        try:
+            await handler(visit)
+        except RbeeError as error:
+            result = error.code
+            raise
+        except BaseException as exc:
+            result = "CANCELLED" if isinstance(exc, asyncio.CancelledError) else "INTERNAL"
+            raise
+        finally:
+            result = visit.deed.pop("result", result)
+            self._core.audit.asked(exchange.request, self._key_of(visit), visit.deed, result)
+
+    def _key_of(self, visit: Visit) -> str:
+        """`abcd1234 (laptop)`; empty: this machine's own user."""
+        id_ = visit.caller.key_id
+        record = self._core.keys.records.get(id_)
+        return f"{id_} ({record.name})" if record is not None and record.name else id_
 
     def _find(self, path: str) -> tuple[Route | None, str]:
         route = self._routes.get(path)

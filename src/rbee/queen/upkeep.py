@@ -1,7 +1,7 @@
 """What the queen looks at though nobody asks: workers to be tried again, lines that nobody will
-serve, whether a hive could dial her, and how short memory is.
+serve, whether a hive could dial her, how short memory is, and how long her log has become.
 
-The hot path reads no file: memory is looked at in a thread, every few seconds.
+The hot path reads no file: memory and log are looked at in a thread, every few seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from rbee.edge.memory import PROC, read_memory
+from rbee.edge.cgroups import PROC
+from rbee.edge.home import Home
+from rbee.edge.log_file import turn_over
+from rbee.edge.memory import read_memory
 from rbee.errors import RbeeError
 from rbee.queen.core import Core
 
@@ -19,6 +22,7 @@ _LOOK_EVERY_S = 0.5
 async def tend(core: Core, proc: Path = PROC) -> None:
     """Until cancelled."""
     memory_at = core.clock()
+    log = Home(Path(core.settings.home)).logs / "queen.log"
     while True:
         core.lanes.look()
         look_at_lines(core)
@@ -26,6 +30,7 @@ async def tend(core: Core, proc: Path = PROC) -> None:
         if core.clock() >= memory_at:
             memory_at = core.clock() + core.settings.timing.memory_look_s
             core.feel(await asyncio.to_thread(read_memory, proc))
+            await asyncio.to_thread(turn_over, log, core.settings.bounds.log_bytes)
         await asyncio.sleep(_LOOK_EVERY_S)
 
 

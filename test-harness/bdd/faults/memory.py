@@ -52,3 +52,44 @@ def bound_addresses(pid: int, size_bytes: int) -> None:
 def bound_files(pid: int, count: int) -> None:
     """RLIMIT_NOFILE of a running process."""
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, count))
+
+
+EAT_UP_TO = """
+import pathlib, sys, time
+group, leave = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+(group / "cgroup.procs").write_text("0")
+limit = int((group / "memory.limit_in_bytes").read_text())
+kept = []
+while int((group / "memory.usage_in_bytes").read_text()) < limit * (1 - leave):
+    kept.append(bytearray(b"x" * (1 << 20)))
+print("full", flush=True)
+sys.stdin.read()
+"""
+
+
+def small_machine(name: str, size_bytes: int) -> Path | None:
+    """A control group that bounds memory, for everything of one rbee: as a small machine or a
+    container has it. None: none can be made here."""
+    own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    inside = [where for _, kind, where in own if "memory" in kind.split(",")]
+    if not inside:
+        return None
+    folder = Path("/sys/fs/cgroup/memory" + inside[0]) / name
+    try:
+        folder.mkdir()
+        (folder / "memory.limit_in_bytes").write_text(str(size_bytes))
+    except OSError:
+        return None
+    return folder
+
+
+def eat_up_to(group: Path, leave: float) -> subprocess.Popen[bytes]:
+    """A program in that group that takes all but a share of its memory, and keeps it until its
+    standard input ends."""
+    eater = subprocess.Popen(
+        [sys.executable, "-c", EAT_UP_TO, str(group), str(leave)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert eater.stdout is not None and eater.stdout.readline() == b"full\n", "it did not get it"
+    return eater

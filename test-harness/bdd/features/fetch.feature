@@ -287,3 +287,11 @@ Feature: A model arrives whole or not at all
     Then it exits with 1
     And it says MODEL_VERSION_MISMATCH
     And it is stored whole
+
+  @downloads
+  Scenario: A person watches a model come, and finds it by its source
+    Given a model of 8 MiB on the web that comes at 4 MiB a second
+    When I pull it in a terminal
+    Then one line told its name, how much had come, how fast, and how long still, and was erased
+    When I list the models from the web, and those from Hugging Face
+    Then it stands in the first list alone

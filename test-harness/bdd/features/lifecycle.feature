@@ -232,3 +232,41 @@ Feature: Up, down, and up again
     Then it exits with 0
     And the helpers are gone
     And rbee doctor finds nothing left over
+
+  @own
+  Scenario: A flag goes before the environment, that before the file, and that before the default
+    Given another program holds a port
+    And rbee.toml has it listen on that port, with a queue of 7
+    And the environment does not name a port
+    When I run rbee up --detach
+    Then it exits with 1
+    And it says PORT_TAKEN
+    And it says {port}
+    When the environment names port 0
+    And I run rbee up --detach
+    Then it exits with 0
+    When I run rbee config show --json
+    Then it says "value": 7, "origin": "rbee.toml"
+    And it says "value": 512, "origin": "RBEE_DEFAULTS_CTX"
+    And it says "key": "limits.stall", "value": "1m", "origin": "default"
+    When I run rbee down
+    And the environment names that port
+    And I run rbee up --detach
+    Then it exits with 1
+    And it says PORT_TAKEN
+    When I run rbee up --detach --port 0
+    Then it exits with 0
+
+  @own
+  Scenario: Somebody follows the log
+    Given the setting RBEE_MEMORY_LOOK_S is 0.5
+    And the setting RBEE_LOG_BYTES is 8KiB
+    And rbee is up
+    When I follow its log
+    And the configuration says queue = 9
+    Then what rbee says of it comes to the follower within 2 s
+    When the log is turned over
+    And the configuration says queue = nonsense
+    Then what rbee says of it comes to the follower within 2 s
+    When I press Ctrl-C in the log
+    Then it ends with 130, and showed nothing twice

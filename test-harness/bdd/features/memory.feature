@@ -116,3 +116,21 @@ Feature: Memory is shared out, and runs out for one worker at a time
     Then it says slots=1 instead of 4
     And a request is served
     And the event log names MODEL_DEGRADED
+
+  @own @serial
+  Scenario: Another program takes the machine's memory, and gives it back
+    Given the model tiny is stored
+    And rbee is down
+    And the setting RBEE_MEMORY_LOOK_S is 0.5
+    And rbee is up on a machine of 700 MiB
+    And 100 places are in its line
+    When another program takes all but 3 % of the memory
+    Then 50 places are in its line within 5 s
+    And the event log names MEMORY_SHORT
+    When I ask for 4 tokens
+    Then the answer is 507 MODEL_TOO_LARGE
+    And its message says needs
+    When the other program ends
+    Then more than 50 places are in its line within 15 s
+    When I ask for 4 tokens
+    Then the answer is 200

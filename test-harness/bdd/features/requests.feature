@@ -143,3 +143,11 @@ Feature: Requests, good and bad
     And a stream is running
     When I ask for 4 tokens
     Then the answer is 503 QUEUE_FULL
+
+  Scenario: A thousand clients are connected at once
+    Given rbee serves the model tiny
+    When 1000 clients connect, and each asks what models there are
+    Then each of them got its answer
+    And a request is served
+    When they all hang up
+    Then rbee holds no descriptor more than before

@@ -74,10 +74,22 @@ Feature: The store of models
     Then it says INDEX_DAMAGED
 
   @own
-  Scenario Outline: A manifest is lost, and its file is not
+  Scenario: A manifest is lost, and comes back from its copy
     Given the model tiny is stored as a file of rbee
     And rbee is down
-    When the manifest of tiny is <lost>
+    When the manifest of tiny is filled with noise
+    And I run rbee up --detach
+    And I ask for 4 tokens
+    Then the answer is 200
+    When I run rbee events --json
+    Then it says MANIFEST_LOST
+
+  @own
+  Scenario: A manifest and its copy are lost, and their file is not
+    Given the model tiny is stored as a file of rbee
+    And rbee is down
+    When the manifest of tiny is deleted
+    And its copy is deleted too
     And I run rbee up --detach
     And I run rbee models list
     Then it says (unnamed sha256-
@@ -87,11 +99,6 @@ Feature: The store of models
     When I remove the unnamed file
     Then it exits with 0
     And no file is left in the store
-
-    Examples:
-      | lost              |
-      | deleted           |
-      | filled with noise |
 
   @own
   Scenario: Room is made by removing what was used least recently

@@ -278,3 +278,12 @@ Feature: Workers that die, and come back
       | CUDA error: an illegal memory access was encountered | 1    | GPU_ERROR         | illegal memory access  |
       | ggml_vulkan: device lost on AMD Radeon RX 6700      | 1    | GPU_ERROR         | was lost               |
       | ROCm error: out of memory                           | 137  | GPU_OUT_OF_MEMORY | had no memory left     |
+
+  @own
+  Scenario: rbee is kept off the cores of others
+    Given the model tiny is stored
+    And rbee is down
+    And rbee is up on one core of this machine
+    When I ask for 4 tokens
+    Then the answer is 200
+    And every thread of rbee stays on that core

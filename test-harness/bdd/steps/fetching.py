@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pty
 import subprocess
 import uuid
 from pathlib import Path
@@ -67,6 +69,25 @@ def begin_to_pull(world, web):
     world.seen.setdefault("pulls", []).append(Pull(world.home, web.model.name))
 
 
+@when("I pull it in a terminal")
+def pull_in_terminal(world, web):
+    """Whatever the terminal got, and what went to a standard output that is none."""
+    mine, its = pty.openpty()
+    env = {**world.home.env, "TERM": "xterm", "LANG": "C.UTF-8"}
+    del env["NO_COLOR"]
+    command = [RBEE, "models", "pull", web.model.name]
+    with subprocess.Popen(command, env=env, stdin=its, stdout=subprocess.PIPE, stderr=its) as pull:
+        os.close(its)
+        shown = b""
+        try:
+            while block := os.read(mine, 65536):
+                shown += block
+        except OSError:
+            # The terminal has no other end any more (EIO): the command is over.
+            os.close(mine)
+        world.seen["shown"] = (pull.wait(20), shown.decode(), pull.stdout.read())
+
+
 @when("all that may come has come")
 def has_come(web):
     eventually(lambda: web.front.sent_bytes >= web.front.gate_at, within_s=30)
@@ -121,6 +142,17 @@ def newer(world, web):
 @when("I pull it as the version that was there before")
 def pull_old(world, web):
     world.keeper("models", "pull", f"{web.model.name}@{web.model.old_digest}")
+
+
+@when("I list the models from the web, and those from Hugging Face")
+def by_source(world):
+    world.seen["lists"] = [
+        [json.loads(line) for line in world.keeper(*words).out.splitlines()]
+        for words in (
+            ("models", "list", "--json", "--source", "http"),
+            ("models", "list", "--json", "--source", "hf"),
+        )
+    ]
 
 
 # --- then -----------------------------------------------------------------------------------
@@ -264,3 +296,28 @@ def exactly(web, size_mib):
     (asked,) = web.front.bodies()
     assert asked.size_bytes == web.front.sent_bytes == size_mib * MIB
     assert asked.begin % (16 * MIB) == 0
+
+
+@then("one line told its name, how much had come, how fast, and how long still, and was erased")
+def watched(world, web):
+    code, shown, out = world.seen["shown"]
+    assert (code, out) == (0, b""), shown
+    *drawn, last = shown.split("\r\x1b[2K")
+    lines = [line for line in drawn if " of 8.0 MiB" in line]
+    assert 3 <= len(lines) <= 16, shown
+    name = web.model.name[-12:]
+    assert all(name in line and "\n" not in line for line in lines), shown
+    shares = [int(line.split(" %")[0].split()[-1]) for line in lines]
+    assert shares == sorted(shares) and shares[0] < 50 < shares[-1], shares
+    timed = [line for line in lines if "/s " in line and line.rstrip().endswith(" s left")]
+    assert len(timed) >= 2, shown
+    assert "sha256 verified" in last and "%" not in last, shown
+
+
+@then("it stands in the first list alone")
+def in_first_list(world, web):
+    web_list, hub_list = world.seen["lists"]
+    own = stored(world, web.model)["name"]
+    assert own in [one["name"] for one in web_list]
+    assert own not in [one["name"] for one in hub_list]
+    assert all(one["source"].startswith("http:") for one in web_list)

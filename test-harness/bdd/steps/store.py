@@ -182,6 +182,11 @@ def damage_manifest(world, lost):
     damage(store_of(world) / "manifests" / "tiny.json", lost)
 
 
+@when("its copy is deleted too")
+def lose_copy(world):
+    (store_of(world) / "copies" / "tiny.json").unlink()
+
+
 def damage(path: Path, how: str) -> None:
     size = path.stat().st_size
     if how == "deleted":

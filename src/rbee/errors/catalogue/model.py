@@ -101,6 +101,16 @@ ROWS = (
         facts=("problem",),
     ),
     Row(
+        code="MANIFEST_LOST",
+        status=500,
+        exit=1,
+        retry=Retry.NEVER,
+        says="What rbee knew of {model} was gone or could not be read.",
+        do="Nothing needs to be done; if it happens again, look at the disk: dmesg",
+        means="It was put back from its second copy; the model's file is as it was.",
+        facts=("model",),
+    ),
+    Row(
         code="MODEL_UNSUPPORTED",
         status=422,
         exit=1,

@@ -14,9 +14,11 @@ from rbee.edge.config_file import chosen_engine_file, load_config
 from rbee.edge.home import Home, default_home
 from rbee.edge.private_file import write_private
 from rbee.errors import RbeeError, human_bytes
+from rbee.keeper.acts import write_down
 from rbee.keeper.parsing import Parser, verbs
 from rbee.keeper.render import Screen, put
 from rbee.keeper.starting import cannot_write, status_of
+from rbee.wire.audit import said_of
 from rbee.wire.config import CHOSEN_ENGINE
 
 _DESCRIBE_S = 40.0
@@ -70,6 +72,7 @@ def _use(arguments: Sequence[str]) -> int:
     if view["problem"]:
         raise RbeeError("ENGINE_MISSING", problem=f"{asked.path}: {view['problem']}")
     _store(home, path)
+    write_down(home, "engine/use", said_of({"what": path or "default"}))
     if asked.json:
         put({"used": view})
         return 0

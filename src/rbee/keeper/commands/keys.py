@@ -11,6 +11,7 @@ from typing import Any
 
 from rbee.edge.home import Home
 from rbee.edge.key_file import KeyFile
+from rbee.keeper.acts import write_down
 from rbee.keeper.connection import Connection, checked
 from rbee.keeper.parsing import Parser, amount_flag, count_flag, verbs
 from rbee.keeper.render import Screen, put, table
@@ -74,6 +75,7 @@ def _made(url: str, ask: KeyAsk, screen: Screen) -> tuple[dict[str, Any], bool]:
         first = not file.records
         now = time.time()
         new = file.create(ask, now)
+        write_down(home, "keys/create", f"made={new.record.id} roles={','.join(ask.roles)}")
     return {**shown(new.record, state(new.record, now)), "key": new.key}, first
 
 
@@ -140,6 +142,7 @@ def _revoked(asked: argparse.Namespace, id_: str, screen: Screen) -> dict[str, A
             return _revoked(asked, id_, screen)
         file = _loaded(home)
         record = file.revoke(id_, time.time(), forget=asked.forget)
+        write_down(home, "keys/revoke", f"id={record.id}")
     return {**shown(record, "revoked"), "left": len(file.records)}
 
 

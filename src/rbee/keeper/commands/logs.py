@@ -24,7 +24,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     asked = parser.parse(arguments)
     folder = Home(default_home()).logs
     files = [path for name in _WORDS if (path := folder / name).exists()]
-    ends = {path: path.stat().st_size for path in files}
+    ends = {path: _end_of(path) for path in files}
     for path in files:
         for line in log_tail(path)[-asked.lines :]:
             _print(path, line, json=asked.json)
@@ -35,20 +35,37 @@ def run(command: str, arguments: Sequence[str]) -> int:
         for name in _WORDS:
             path = folder / name
             if path.exists():
-                ends[path] = _print_new(path, ends.get(path, 0), json=asked.json)
+                ends[path] = _print_new(path, ends.get(path, (0, 0)), json=asked.json)
     return 0
 
 
-def _print_new(path: Path, seen: int, *, json: bool) -> int:
-    """Whole lines after what was seen; returns how far it has read."""
-    if path.stat().st_size < seen:
-        seen = 0
-    with path.open("rb") as log:
-        log.seek(seen)
+def _end_of(path: Path) -> tuple[int, int]:
+    """Which file it is, and how large."""
+    found = path.stat()
+    return found.st_ino, found.st_size
+
+
+def _print_new(path: Path, seen: tuple[int, int], *, json: bool) -> tuple[int, int]:
+    """Whole lines after what was seen, of what was turned over meanwhile too; returns which file it
+    has read, and how far."""
+    inode, end = seen
+    older = path.with_name(f"{path.name}.1")
+    now, size = _end_of(path)
+    if now != inode and older.exists() and _end_of(older)[0] == inode:
+        _print_after(older, end, path, json=json)
+    if now != inode or size < end:
+        end = 0
+    return now, end + _print_after(path, end, path, json=json)
+
+
+def _print_after(file: Path, end: int, path: Path, *, json: bool) -> int:
+    """Whole lines from there on; how many bytes they have."""
+    with file.open("rb") as log:
+        log.seek(end)
         whole, newline, _ = log.read().rpartition(b"\n")
     for line in whole.decode("utf-8", "replace").splitlines():
         _print(path, line, json=json)
-    return seen + len(whole) + len(newline)
+    return len(whole) + len(newline)
 
 
 def _print(path: Path, line: str, *, json: bool) -> None:

@@ -16,6 +16,8 @@ from rbee.keeper.fetching import described, fetch, full_name
 from rbee.keeper.parsing import Parser, verbs
 from rbee.keeper.render import Screen, day, put, table
 
+_SOURCES = ("hf", "ollama", "pypi", "https", "http", "file")
+
 
 def run(command: str, arguments: Sequence[str]) -> int:
     does = {
@@ -36,12 +38,15 @@ def run(command: str, arguments: Sequence[str]) -> int:
 def _list(arguments: Sequence[str]) -> int:
     parser = Parser("models list", "Models that are stored here.")
     parser.add_argument("--outdated", action="store_true", help="ask the sources for newer ones")
+    parser.add_argument("--source", choices=_SOURCES, help="only what came from there")
     asked = parser.parse(arguments)
     connection = checked(asked.url)
     if asked.outdated:
         return models_store.tell_outdated(connection, json=asked.json)
     found = connection.get("/rbee/models")["models"]
-    stock = connection.get("/rbee/models/stock") if connection.local else {}
+    stock = connection.get("/rbee/models/stock") if connection.local and not asked.source else {}
+    if asked.source:
+        found = [one for one in found if one["source"].startswith(f"{asked.source}:")]
     if asked.json:
         for one in found:
             put(one)
@@ -61,7 +66,9 @@ def _list(arguments: Sequence[str]) -> int:
         for one in found
     ]
     head = ("NAME", "SIZE", "QUANT", "CTX", "USED", "SOURCE")
-    print(table(head, rows, right=(1, 3)) if rows else "No model is stored: rbee models pull NAME")
+    where = f" from {asked.source}" if asked.source else ""
+    none = f"No model{where} is stored: rbee models pull NAME"
+    print(table(head, rows, right=(1, 3)) if rows else none)
     for line in _beside(stock):
         print(line)
     return 0
