@@ -10,7 +10,6 @@ import msgspec
 from rbee.errors import RbeeError
 from rbee.wire.unreadable import UNREADABLE
 
-
 _MOST_TOKENS = 1 << 40
 _LOOKED_THROUGH_BYTES = 1 << 20
 _Tokens = Annotated[int, msgspec.Meta(ge=-_MOST_TOKENS, le=_MOST_TOKENS)]
