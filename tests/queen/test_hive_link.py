@@ -23,6 +23,7 @@ async def watched(tmp_path, *, dials=True):
         on_meet=lambda _: (),
         on_message=lambda _: None,
         on_lost=lambda: None,
+        on_mistake=lambda *_: None,
         limit_bytes=1 << 20,
     )
     await link.listen(tmp_path / "control.sock")
@@ -87,6 +88,7 @@ def test_a_socket_that_was_taken_away_is_made_anew(tmp_path):
             on_meet=lambda hello: met.append(hello) or (),
             on_message=lambda _: None,
             on_lost=lambda: lost.append(1),
+            on_mistake=lambda *_: None,
             limit_bytes=1 << 20,
         )
         await link.listen(path)
@@ -104,6 +106,64 @@ def test_a_socket_that_was_taken_away_is_made_anew(tmp_path):
             assert link.connected
         for channel in hives:
             channel.close()
+        link.close()
+
+    asyncio.run(run())
+
+
+def test_a_mistake_of_ours_costs_one_message(tmp_path):
+    """The next one is heard: a link that ended would end every answer that waits for the hive."""
+
+    async def run():
+        heard, mistakes = [], []
+
+        def hear(message):
+            heard.append(message)
+            if len(heard) == 1:
+                raise KeyError("ours")
+
+        link = HiveLink(
+            on_meet=lambda _: (),
+            on_message=hear,
+            on_lost=lambda: None,
+            on_mistake=lambda error, _: mistakes.append(error),
+            limit_bytes=1 << 20,
+        )
+        await link.listen(tmp_path / "control.sock")
+        channel = await dial_lines(tmp_path / "control.sock", connect_s=1, limit_bytes=1 << 20)
+        for message in (hello(), control.WorkerGone("w1", "m", "chat"), control.Pong()):
+            channel.send(control.encode(message))
+        await soon(lambda: len(heard) == 2)
+        assert [type(one) for one in mistakes] == [KeyError] and link.connected
+        channel.close()
+        link.close()
+
+    asyncio.run(run())
+
+
+def test_a_meeting_that_fails_leaves_nobody_waiting(tmp_path):
+    """Whatever ended the connection, it is lost, and a call is told so. (fuzz)"""
+
+    async def run():
+        lost = []
+
+        def meet(_):
+            raise KeyError("ours")
+
+        link = HiveLink(
+            on_meet=meet,
+            on_message=lambda _: None,
+            on_lost=lambda: lost.append(1),
+            on_mistake=lambda *_: None,
+            limit_bytes=1 << 20,
+        )
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        await link.listen(tmp_path / "control.sock")
+        channel = await dial_lines(tmp_path / "control.sock", connect_s=1, limit_bytes=1 << 20)
+        channel.send(control.encode(hello()))
+        await soon(lambda: lost)
+        assert not link.connected
+        channel.close()
         link.close()
 
     asyncio.run(run())

@@ -1,6 +1,7 @@
 """A streamed answer as one object."""
 
 import msgspec
+import pytest
 
 from rbee.wire.assembly import Assembly
 
@@ -85,3 +86,26 @@ def test_a_text_completion_is_a_text():
     result = assembled(chunks, chat=False)
 
     assert result["object"] == "text_completion" and result["choices"][0]["text"] == "xy"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [{"index": None, "function": {"name": "f"}}, {"function": {"name": "f", "arguments": None}}],
+)
+def test_a_tool_call_without_a_number_is_the_next(call):
+    """Engines that somebody else runs leave it out, or say null. (fuzz)"""
+    whole = Assembly(chat=True)
+    whole.add(msgspec.json.encode({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}))
+
+    (made,) = whole.result()["choices"][0]["message"]["tool_calls"]
+    assert made["function"] == {"name": "f", "arguments": ""}
+
+
+def test_a_field_that_changes_its_type_is_taken_as_it_came_last():
+    """What we do not know may be anything. (fuzz)"""
+    whole = Assembly(chat=True)
+    for value in ({"id": 1}, "a", "b"):
+        delta = {"audio": value}
+        whole.add(msgspec.json.encode({"choices": [{"index": 0, "delta": delta}]}))
+
+    assert whole.result()["choices"][0]["message"]["audio"] == "ab"

@@ -2,6 +2,9 @@
 
 import json
 
+import msgspec
+import pytest
+
 from rbee.wire.dialects import MessageAssembly, NativeAssembly, ResponseAssembly
 
 
@@ -92,3 +95,12 @@ def test_a_native_answer_is_its_pieces_and_its_last_event():
         "stop": True,
         "generation_settings": {"stream": False},
     }
+
+
+@pytest.mark.parametrize("usage", [[1], 5, "x", None])
+def test_a_usage_of_another_kind_is_none(usage):
+    """A message is put together without it. (fuzz)"""
+    whole = MessageAssembly()
+    whole.add(msgspec.json.encode({"type": "message_start", "message": {"usage": usage}}))
+
+    assert whole.result()["usage"] == {}

@@ -1,8 +1,11 @@
 """What llama.cpp's server says."""
 
+import json
+
+import msgspec
 import pytest
 
-from rbee.wire.llama_server import decode_chunk, refusal, stream_error, without_path
+from rbee.wire.llama_server import decode_chunk, is_json, refusal, stream_error, without_path
 
 OVERFLOW = (
     b'{"error":{"code":400,"message":"request (3001 tokens) exceeds the available context size '
@@ -77,3 +80,27 @@ def test_chunks_tell_progress_finish_and_usage():
 def test_props_lose_their_path():
     """No path of the machine goes out over HTTP."""
     assert without_path(b'{"model_path":"/home/x","n":1}') == b'{"n":1}'
+
+
+@pytest.mark.parametrize("count", [None, "many", [], -1, 10**400, 1.5, True])
+def test_an_odd_number_of_tokens_is_none(count):
+    """The refusal keeps its meaning. (fuzz)"""
+    error = {"type": "exceed_context_size_error", "n_prompt_tokens": count, "n_ctx": count}
+    body = json.dumps({"error": error}).encode()
+
+    found = refusal(400, body, model="tiny", path="/v1/chat/completions")
+
+    assert found.code == "CONTEXT_OVERFLOW" and found.facts["prompt_tokens"] == 0
+
+
+def test_progress_that_cannot_be_reckoned_with_is_no_progress():
+    """Numbers beyond all floats. (fuzz)"""
+    with pytest.raises(msgspec.DecodeError):
+        decode_chunk(b'{"prompt_progress": {"total": 1, "processed": %d}}' % 10**400)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"<html>", b"data: {}\n\n", b"[1] x"])
+def test_what_is_no_json_is_known(body):
+    """And what is, is let through."""
+    assert not is_json(body)
+    assert is_json(b'{"data": [1, "x"]}')

@@ -99,6 +99,7 @@ class Core:
         self.link = HiveLink(
             on_meet=self._meet,
             on_message=self._hear,
+            on_mistake=self.mistake,
             on_lost=self._lose_hive,
             limit_bytes=settings.bounds.control_message_bytes,
         )
@@ -311,11 +312,9 @@ class Core:
         """A worker from before this queen: its model stays wanted as it would be on demand."""
         if self.wishes.has((worker.model, worker.mode)):
             return
-        try:
+        with suppress(RbeeError):
             served = self.models.find(worker.model, self.roster.models)
-        except RbeeError:
-            return
-        self.wishes.put(served.wish(worker.mode), lasting=False)
+            self.wishes.put(served.wish(worker.mode), lasting=False)
 
     def _hear(self, message: control.FromHive) -> None:
         match message:
@@ -361,8 +360,13 @@ class Core:
             self.wishes.forget_passing(lane)
             if self.lanes.lane(lane).waiting:
                 # Unloaded as idle in the moment in which somebody asked for it.
-                served = self.models.find(gone.model, self.roster.models)
-                self._want(served.wish(gone.mode))
+                self._want_again(lane)
+
+    def _want_again(self, lane: LaneKey) -> None:
+        try:
+            self._want(self.models.find(lane[0], self.roster.models).wish(lane[1]))
+        except RbeeError as error:
+            self.lanes.fail(lane, error)
 
     def _unservable(self, lane: LaneKey, error: RbeeError) -> None:
         self.lanes.fail(lane, error)

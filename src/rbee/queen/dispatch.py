@@ -24,6 +24,7 @@ from rbee.queen.served_models import Served
 from rbee.queen.tries import ChatTries, PlainTries, Talk, Tries
 from rbee.queen.waiting import Telling, Waiting
 from rbee.wire.attached import renaming
+from rbee.wire.llama_server import is_json
 from rbee.wire.transcript import Transcript
 
 _WHOLE_BODY_BYTES = 256 << 20
@@ -149,16 +150,18 @@ class Dispatch:
         watcher = self._telling(task, answer)
         response = await attempt.open(relay, watcher)
         kind = response.header("content-type") or "application/json"
-        streamed = kind.startswith("text/event-stream")
+        streamed = relay is not None and kind.startswith("text/event-stream")
         foreign = answer.worker if answer.worker and answer.worker.attached else None
         if not streamed:
-            page = foreign is not None and not kind.startswith("application/json")
+            page = not kind.startswith("application/json")
             if page or (relay is not None and (answer.delivered or foreign)):
                 response.close()
                 problem = "it sent no JSON" if page else "it did not go on with the stream"
-                raise RbeeError("WORKER_LOST", model=task.served.name, tokens=0, problem=problem)
+                raise _rubbish(task, problem)
         if relay is None or not streamed:
             body = await attempt.read(response, _WHOLE_BODY_BYTES)
+            if not is_json(body):
+                raise _rubbish(task, "it sent no JSON")
             rename = renaming(foreign.theirs, task.served.name) if foreign else None
             body = rename(body) if rename is not None else body
             body = task.edit(body) if task.edit is not None else body
@@ -186,3 +189,7 @@ class Dispatch:
 
     def _telling(self, task: Task, answer: Answer) -> Telling:
         return Telling(self._core, answer, streams=task.streams and answer.streams)
+
+
+def _rubbish(task: Task, problem: str) -> RbeeError:
+    return RbeeError("WORKER_LOST", model=task.served.name, tokens=0, problem=problem)

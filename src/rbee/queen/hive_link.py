@@ -37,11 +37,13 @@ class HiveLink:
         on_meet: Callable[[control.Hello], tuple[control.ModelWish, ...]],
         on_message: Callable[[control.FromHive], None],
         on_lost: Callable[[], None],
+        on_mistake: Callable[[Exception, str], None],
         limit_bytes: int,
     ) -> None:
         self._on_meet = on_meet
         self._on_message = on_message
         self._on_lost = on_lost
+        self._on_mistake = on_mistake
         self._limit_bytes = limit_bytes
         self._channel: LineChannel | None = None
         self._calls: dict[str, _Call] = {}
@@ -120,18 +122,24 @@ class HiveLink:
         if self._channel is not None:
             self._channel.close()
         self._channel = channel
-        wishes = self._on_meet(hello)
-        channel.send(control.encode(control.Welcome(VERSION, wishes)))
+        try:
+            wishes = self._on_meet(hello)
+            channel.send(control.encode(control.Welcome(VERSION, wishes)))
+            await self._listen(channel)
+        finally:
+            # Whatever ended it: nobody waits any longer for an answer of this hive.
+            if self._channel is channel:
+                self._channel = None
+                self._lose()
+
+    async def _listen(self, channel: LineChannel) -> None:
         while (line := await channel.receive()) is not None:
             try:
                 message = control.decode_from_hive(line)
             except UNREADABLE:
-                break
+                return
             self._heard = True
             self._hear(message)
-        if self._channel is channel:
-            self._channel = None
-            self._lose()
 
     async def _meet(self, channel: LineChannel) -> control.Hello | None:
         line = await channel.receive()
@@ -171,7 +179,14 @@ class HiveLink:
             if call is not None and not call.answer.done():
                 call.answer.set_exception(from_problem(message.problem))
         else:
+            self._pass_on(message)
+
+    def _pass_on(self, message: control.FromHive) -> None:
+        """A mistake of ours about one message must not end the link, and with it all the others."""
+        try:
             self._on_message(message)
+        except Exception as exc:
+            self._on_mistake(exc, "")
 
     def _lose(self) -> None:
         for call in self._calls.values():

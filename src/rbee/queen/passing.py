@@ -107,7 +107,7 @@ class PassRelay:
         if event.name and not self._announced and self._whole is None:
             self._announced = True
             value = msgspec.json.decode(data)
-            del value["prompt_progress"]
+            value.pop("prompt_progress", None)
             self._held.append(sse.encode(encode(value), name=event.name.decode()))
 
 

@@ -103,7 +103,7 @@ class ChatRelay:
             event = sse.Event(self._rename(event.raw), self._rename(event.data), event.name)
         assert event.data is not None
         try:
-            chunk = decode_chunk(event.data)
+            self._read(event.raw, event.data)
         except UNREADABLE:
             self.problem = RbeeError(
                 "WORKER_LOST",
@@ -112,16 +112,19 @@ class ChatRelay:
                 problem="it sent an event that cannot be read",
                 worker=self._worker.id,
             )
-            return
+
+    def finish(self) -> None:
+        self._delivery.finish()
+
+    def _read(self, raw: bytes, data: bytes) -> None:
+        """Raises what `wire.unreadable` names, before anything of it went out."""
+        chunk = decode_chunk(data)
         if chunk.error is not None:
             self.problem = stream_error(chunk.error, model=self._model, path=self._path)
         elif chunk.prompt_progress is not None:
             self.prompt = chunk.prompt_progress
         else:
-            self._take(chunk, event.raw, event.data)
-
-    def finish(self) -> None:
-        self._delivery.finish()
+            self._take(chunk, raw, data)
 
     def _take(self, chunk: Chunk, raw: bytes, data: bytes) -> None:
         place = self._delivery.answer.place

@@ -70,7 +70,8 @@ def _merge_message(message: dict[str, Any], delta: dict[str, Any]) -> None:
         elif name == "role":
             message["role"] = value or message["role"]
         elif isinstance(value, str):
-            message[name] = (message.get(name) or "") + value
+            before = message.get(name)
+            message[name] = (before if isinstance(before, str) else "") + value
         elif value is not None:
             message[name] = value
 
@@ -78,8 +79,8 @@ def _merge_message(message: dict[str, Any], delta: dict[str, Any]) -> None:
 def _merge_calls(calls: list[dict[str, Any]], deltas: list[dict[str, Any]]) -> None:
     """Tool calls by their `index`; names and ids come once, arguments in pieces."""
     for delta in deltas:
-        index = int(delta.get("index", len(calls)))
-        if not 0 <= index <= len(calls):
+        index = delta.get("index")
+        if index is None or not 0 <= index <= len(calls):
             index = len(calls)
         if index == len(calls):
             calls.append({"type": "function", "function": {"name": "", "arguments": ""}})

@@ -68,7 +68,8 @@ class MessageAssembly:
         match said.type:
             case "message_start":
                 self._message = dict(said.message)
-                self._usage.update(self._message.get("usage") or {})
+                told = self._message.get("usage")
+                self._usage.update(told if isinstance(told, dict) else {})
             case "content_block_start":
                 self._blocks[said.index] = dict(said.content_block)
             case "content_block_delta":

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from rbee.errors import RbeeError
 from rbee.wire.unreadable import UNREADABLE
 
+_MOST_TOKENS = 1 << 40
+_LOOKED_THROUGH_BYTES = 1 << 20
+_Tokens = Annotated[int, msgspec.Meta(ge=-_MOST_TOKENS, le=_MOST_TOKENS)]
+"""Numbers that can be reckoned with."""
+
 
 class PromptProgress(msgspec.Struct, frozen=True):
-    total: int = 0
-    cache: int = 0
-    processed: int = 0
+    total: _Tokens = 0
+    cache: _Tokens = 0
+    processed: _Tokens = 0
     time_ms: float = 0.0
 
 
@@ -58,8 +63,8 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: _Tokens = 0
+    completion_tokens: _Tokens = 0
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -101,7 +106,7 @@ def refusal(status: int, body: bytes, *, model: str, path: str) -> RbeeError:
     error = _error_object(body)
     says = str(error.get("message") or body[:200].decode(errors="replace") or f"HTTP {status}")
     if error.get("type") == "exceed_context_size_error":
-        prompt, context = int(error.get("n_prompt_tokens", 0)), int(error.get("n_ctx", 0))
+        prompt, context = _count(error.get("n_prompt_tokens")), _count(error.get("n_ctx"))
         return RbeeError(
             "CONTEXT_OVERFLOW",
             model=model,
@@ -127,6 +132,17 @@ def stream_error(said: object, *, model: str, path: str) -> RbeeError:
     return refusal(status, msgspec.json.encode({"error": error}), model=model, path=path)
 
 
+def is_json(body: bytes) -> bool:
+    """Whether an answer can be read; a large one (embeddings) is not looked through."""
+    if len(body) > _LOOKED_THROUGH_BYTES:
+        return True
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except UNREADABLE:
+        return False
+    return True
+
+
 def without_path(props: bytes) -> bytes:
     """The answer of `/props` without the path of the model's file."""
     try:
@@ -150,6 +166,11 @@ def _error_of(said: object) -> dict[str, Any]:
     if isinstance(said, str):
         return {"message": said}
     return said if isinstance(said, dict) else {}
+
+
+def _count(said: object) -> int:
+    """A number of tokens; 0 where none is said."""
+    return said if type(said) is int and 0 <= said <= _MOST_TOKENS else 0
 
 
 def _round_up(value: int, step: int) -> int:
