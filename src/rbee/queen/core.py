@@ -73,6 +73,8 @@ class Core:
         """A newer rbee takes over: the hive ends alone."""
         self.url = ""
         self.on_shut_down: Callable[[float | None], None] = lambda drain_s: None
+        self.log_request: Callable[[str, str, str, str, str], None] = lambda *said: None
+        """Takes job, model, path, code and caller of a request that has ended."""
         self.warmth = Warmth()
         self.health = WorkerHealth(
             self.roster,
@@ -122,7 +124,7 @@ class Core:
 
     def check_hive(self, lane: LaneKey) -> None:
         """Raises why nobody can load this lane: no hive for long, or one of another version."""
-        if not self.roster.serving(lane):
+        if not len(self.roster.board(lane)):
             self.check_hive_is_there()
 
     def check_hive_is_there(self) -> None:
@@ -161,9 +163,6 @@ class Core:
         """A worker hangs: the hive is to end it, and nobody else is sent there meanwhile."""
         self.link.tell(control.Suspect(worker, to_problem(error.report)))
         self.roster.drop(worker)
-
-    def log_request(self, job: str, model: str, path: str, code: str, caller: str) -> None:
-        self._log("request", job=job, model=model, path=path, code=code, caller=caller)
 
     def note(self, event: str, **facts: str) -> None:
         """A line in the log."""
