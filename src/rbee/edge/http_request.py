@@ -15,7 +15,7 @@ expects an ordinary answer. llhttp would drop the body there, so the head is rea
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -46,13 +46,14 @@ class Request:
     """Whether the client takes another answer on this connection."""
     http_1_0: bool = False
     """The client knows no chunks: a streamed answer ends with the connection."""
+    _by_name: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
         """The first value of the header, whose name is given in lower case."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        if self._by_name is None:
+            # A dozen are asked for on the way of one request.
+            self._by_name = dict(reversed(self.headers))
+        return self._by_name.get(name)
 
 
 def malformed(reason: str) -> RbeeError:
