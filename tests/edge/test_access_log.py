@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 from pathlib import Path
+from typing import BinaryIO
 
 from rbee.edge.access_log import AccessLog
 from rbee.edge.logs import Log
@@ -64,10 +65,10 @@ def test_many_lines_are_not_kept() -> None:
 def test_a_full_disk_takes_nobody_down() -> None:
     """A request ends well though its line cannot be written."""
 
-    async def run() -> None:
-        with Path("/dev/full").open("wb", buffering=0) as out:
-            log = AccessLog("queen", out)
-            log.add(*SAID)
-            log.write()
+    async def run(out: BinaryIO) -> None:
+        log = AccessLog("queen", out)
+        log.add(*SAID)
+        log.write()
 
-    asyncio.run(run())
+    with open("/dev/full", "wb", buffering=0) as out:
+        asyncio.run(run(out))
