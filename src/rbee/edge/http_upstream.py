@@ -79,6 +79,14 @@ class Response:
         finally:
             self.close()
 
+    def whole(self, limit_bytes: int) -> bytes | None:
+        """The body, if all of it has come already and nobody took it: nothing to wait for."""
+        if not self.complete or self._sink is not None or self.unread_bytes > limit_bytes:
+            return None
+        parts, self._parts = self._parts, []
+        self.unread_bytes = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
     def stream(self, sink: Sink) -> None:
         """Tell `sink` what has come already, at once, and what will come."""
         self._sink = sink

@@ -108,6 +108,8 @@ class Attempt:
 
     async def read(self, response: Response, limit_bytes: int) -> bytes:
         """The whole body of an answer that is no stream; as long as bytes come, it may take."""
+        if (body := response.whole(limit_bytes)) is not None:
+            return body
 
         def look(now: float) -> RbeeError | None:
             return self._judge(self._silence_since(response.last_byte_at), now)
