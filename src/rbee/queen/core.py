@@ -23,6 +23,7 @@ from rbee.policy.pressure import Memory
 from rbee.policy.retry_budget import RetryBudget
 from rbee.queen.allowance import Allowances
 from rbee.queen.attached import AttachedWorkers
+from rbee.queen.busy_news import BusyNews
 from rbee.queen.counters import Counters
 from rbee.queen.deaths import Deaths
 from rbee.queen.events import Events
@@ -83,19 +84,20 @@ class Core:
             warmth=self.warmth,
             tell=self._tell_of_worker,
         )
+        self.link = HiveLink(
+            on_meet=self._meet,
+            on_message=self._hear,
+            on_lost=self._lose_hive,
+            limit_bytes=settings.bounds.control_message_bytes,
+        )
+        self.busy_news = BusyNews(self.roster, self.link.tell)
         self.lanes = Lanes(
             self.roster,
             self.health,
             self.warmth,
             queue_limit=settings.limits.queue,
             clock=self.clock,
-            tell_busy=self._tell_busy,
-        )
-        self.link = HiveLink(
-            on_meet=self._meet,
-            on_message=self._hear,
-            on_lost=self._lose_hive,
-            limit_bytes=settings.bounds.control_message_bytes,
+            tell_busy=self.busy_news.changed,
         )
         self.attached = AttachedWorkers(self, self._hear)
         self._log = log
@@ -275,19 +277,8 @@ class Core:
         self.met.set()
         self._pump_all()
         # After the Welcome the hive counts from nothing: what runs is told to it again.
-        asyncio.get_running_loop().call_soon(self._tell_all_busy)
+        asyncio.get_running_loop().call_soon(self.busy_news.tell_all)
         return self.wishes.all()
-
-    def _tell_all_busy(self) -> None:
-        for worker, count in self.roster.busy.items():
-            if count:
-                self._tell_busy(worker, count)
-
-    def _tell_busy(self, id_: str, count: int) -> None:
-        """The hive counts what runs on its own workers."""
-        worker = self.roster.workers.get(id_)
-        if worker is None or not worker.attached:
-            self.link.tell(control.Busy(id_, count))
 
     def _keep_found(self, worker: control.WorkerView) -> None:
         """A worker from before this queen: its model stays wanted as it would be on demand."""
@@ -323,8 +314,7 @@ class Core:
     def _worker_changed(self, worker: control.WorkerView) -> None:
         self.roster.put(worker)
         self.health.learn(worker)
-        if worker.state == "DRAINING" and not self.roster.busy.get(worker.id):
-            self.link.tell(control.Busy(worker.id, 0))
+        self.busy_news.worker_changed(worker.id, worker.state)
         if worker.state in SERVING:
             self.deaths.forget(worker.id)
         elif worker.problem is not None:
