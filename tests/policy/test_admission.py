@@ -1,10 +1,9 @@
 """The door of one model."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rbee.policy.admission import (
     Door,

@@ -1,9 +1,8 @@
 """Which worker gets the next attempt."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rbee.policy.routing import Board, Candidate
 

@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rbee.edge.http_upstream import ConnectionLost, Response, Sink, Upstream
 from rbee.edge.peer import keep_asking
@@ -62,14 +63,17 @@ class HttpClient:
         path: str,
         headers: Sequence[tuple[str, str]],
         body: bytes = b"",
+        *,
+        more: Sequence[tuple[str, str]] = (),
     ) -> Response:
         """Send a request; returns when the head of the answer is in. `content-length` is added.
+        `more`: headers that are others each time; the rest of a head is rendered once.
 
         Raises ConnectionLost; `sent` is False if nobody took the request. A caller that is
         cancelled closes the connection, so that the engine stops. Raises ValueError for a path or
         header that would break out of its line.
         """
-        raw = _render(endpoint, method, path, headers, body)
+        raw = _render(endpoint, method, path, headers, body, more)
         kept = self._take(endpoint)
         if kept is not None:
             response = await kept.ask(raw, head_only=method == "HEAD")
@@ -170,16 +174,31 @@ def _render(
     path: str,
     headers: Sequence[tuple[str, str]],
     body: bytes,
+    more: Sequence[tuple[str, str]],
 ) -> bytes:
-    named = {name.lower() for name, _ in headers}
+    head = _head(endpoint, method, path, tuple(headers))
+    if more:
+        head += _lines([f"{name}: {value}\r\n" for name, value in more])
+    if body or method not in ("GET", "HEAD"):
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+    return head + b"\r\n"
+
+
+@lru_cache(maxsize=256)
+def _head(
+    endpoint: Endpoint, method: str, path: str, headers: tuple[tuple[str, str], ...]
+) -> bytes:
     lines = [f"{method} {path} HTTP/1.1\r\n"]
-    if "host" not in named:
+    if not any(name.lower() == "host" for name, _ in headers):
         lines.append(f"host: {endpoint.authority}\r\n")
     lines += [f"{name}: {value}\r\n" for name, value in headers]
-    if body or method not in ("GET", "HEAD"):
-        lines.append(f"content-length: {len(body)}\r\n")
+    if " " in path or not path.isascii():
+        raise ValueError("a path that would break out of its line")
+    return _lines(lines)
+
+
+def _lines(lines: list[str]) -> bytes:
     block = "".join(lines)
-    broken = block.count("\r") != len(lines) or block.count("\n") != len(lines) or "\0" in block
-    if broken or " " in path or not path.isascii():
+    if block.count("\r") != len(lines) or block.count("\n") != len(lines) or "\0" in block:
         raise ValueError("a path or header that would break out of its line")
-    return f"{block}\r\n".encode("latin-1") + body
+    return block.encode("latin-1")

@@ -15,7 +15,7 @@ expects an ordinary answer. llhttp would drop the body there, so the head is rea
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -26,6 +26,15 @@ from rbee.settings import Bounds
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NAMES = {
+    form.encode(): name
+    for name in (
+        "host", "user-agent", "accept", "accept-encoding", "connection", "authorization",
+        "content-type", "content-length", "x-api-key", "idempotency-key", "x-stainless-retry-count",
+    )
+    for form in (name, name.title())
+}  # fmt: skip
+"""Most headers of most requests, as clients write them: not to be decoded each time."""
 _TLS = b"\x16\x03"
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)([/?].*)?\Z", re.IGNORECASE)
 
@@ -48,13 +57,14 @@ class Request:
     """Whether the client takes another answer on this connection."""
     http_1_0: bool = False
     """The client knows no chunks: a streamed answer ends with the connection."""
+    _by_name: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
         """The first value of the header, whose name is given in lower case."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        if self._by_name is None:
+            # A dozen are asked for on the way of one request.
+            self._by_name = dict(reversed(self.headers))
+        return self._by_name.get(name)
 
 
 def malformed(reason: str) -> RbeeError:
@@ -89,6 +99,7 @@ class RequestReader:
         self._untold_bytes = 0
         self._told = False
         self._target = b""
+        self._raw_headers: list[tuple[bytes, bytes]] = []
         self._headers: list[tuple[str, str]] = []
         self._header_bytes = 0
         self._body: list[bytes] = []
@@ -138,7 +149,7 @@ class RequestReader:
         self.wants_continue = False
         self._upgrading = False
         self._target = b""
-        self._headers = []
+        self._raw_headers = []
         self._header_bytes = 0
         self._body = []
         self.body_bytes = 0
@@ -152,12 +163,16 @@ class RequestReader:
         self._header_bytes += len(name) + len(value) + 4
         if self._header_bytes > self._bounds.header_bytes:
             self._refuse(self._too_large("head", self._bounds.header_bytes))
-        if len(self._headers) >= self._bounds.header_count:
+        if len(self._raw_headers) >= self._bounds.header_count:
             self._refuse(malformed(f"more than {self._bounds.header_count} headers"))
         # Trailers count too, and are then dropped: nothing here reads them.
-        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
+        self._raw_headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        self._headers = [
+            (_NAMES.get(name) or name.decode("latin-1").lower(), str(value, "latin-1").strip(" \t"))
+            for name, value in self._raw_headers
+        ]
         self._upgrading = self._parser.should_upgrade()
         self._version = self._parser.get_http_version()
         if self._upgrading:

@@ -13,10 +13,11 @@ from typing import Protocol, cast
 
 import httptools
 
-from rbee.edge.peer import has_word
+from rbee.edge.peer import Ear
 
 _HEAD_BYTES = 64 << 10
 _HEADERS = 256
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 _UNREAD_BYTES = 256 << 10
 """Body that may wait here before anybody asks for it; then reading pauses."""
 
@@ -77,6 +78,14 @@ class Response:
             return await whole.done
         finally:
             self.close()
+
+    def whole(self, limit_bytes: int) -> bytes | None:
+        """The body, if all of it has come already and nobody took it: nothing to wait for."""
+        if not self.complete or self._sink is not None or self.unread_bytes > limit_bytes:
+            return None
+        parts, self._parts = self._parts, []
+        self.unread_bytes = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def stream(self, sink: Sink) -> None:
         """Tell `sink` what has come already, at once, and what will come."""
@@ -169,6 +178,7 @@ class Upstream(asyncio.Protocol):
         self._gone = gone
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
+        self._ear: Ear
         self._parser = httptools.HttpResponseParser(self)
         self._response: Response | None = None
         """The answer that is awaited or coming in."""
@@ -176,6 +186,8 @@ class Upstream(asyncio.Protocol):
         self._head_only = False
         self._head_done = False
         self._head_bytes = 0
+        self._framed = False
+        """The head says where the body ends."""
         self._until_close = False
         self._keep_alive = False
         self._reading = True
@@ -185,7 +197,7 @@ class Upstream(asyncio.Protocol):
         """Idle and, as far as the kernel knows, alive. A word from an idle peer is its farewell."""
         if self.problem is not None or self._transport.is_closing():
             return False
-        return not has_word(self._transport.get_extra_info("socket"))
+        return not self._ear.hears()
 
     async def ask(self, request: bytes, *, head_only: bool) -> Response | None:
         """Send a request and wait for the head of its answer; None: `problem` says why not.
@@ -195,6 +207,7 @@ class Upstream(asyncio.Protocol):
         self._head_only = head_only
         self._head_done = False
         self._head_bytes = 0
+        self._framed = False
         if self.problem is not None or self._transport.is_closing():
             self.problem = self.problem or "it closed the connection"
             return None
@@ -231,6 +244,7 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._ear = Ear(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         response = self._response
@@ -279,7 +293,10 @@ class Upstream(asyncio.Protocol):
             return
         if len(response.headers) >= _HEADERS:
             self._refuse("the head of its answer has no end")
-        response.headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
+        key = name.decode("latin-1").lower()
+        response.headers.append((key, value.decode("latin-1").strip()))
+        if key in _FRAMING:
+            self._framed = True
 
     def on_headers_complete(self) -> None:
         response = self._response
@@ -290,12 +307,11 @@ class Upstream(asyncio.Protocol):
             if status == 101:
                 self._refuse("it changed the protocol")
             response.headers.clear()
+            self._framed = False
             return
         response.status = status
         self._head_done = True
-        names = {name for name, _ in response.headers}
-        framed = "content-length" in names or "transfer-encoding" in names
-        self._until_close = not framed and status not in (204, 304)
+        self._until_close = not self._framed and status not in (204, 304)
         self._keep_alive = self._parser.should_keep_alive() and not self._until_close
         if self._head_only:
             # llhttp cannot be told that no body follows: this connection is not used again.

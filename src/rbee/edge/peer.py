@@ -45,11 +45,18 @@ def user_of(sock: Any) -> int:
     return int(uid)
 
 
-def has_word(sock: Any) -> bool:
-    """Something waits to be read: bytes, an end, or an error."""
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+class Ear:
+    """Hears whether something waits to be read on a socket: bytes, an end, or an error."""
+
+    __slots__ = ("_poll",)
+
+    def __init__(self, sock: Any) -> None:
+        self._poll = select.poll()
+        self._poll.register(sock.fileno(), select.POLLIN)
+
+    def hears(self) -> bool:
+        """Never blocks. Not to be asked once the socket is closed."""
+        return bool(self._poll.poll(0))
 
 
 def keep_asking(sock: Any, *, idle_s: int = 30, every_s: int = 10) -> None:

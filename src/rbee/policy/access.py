@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
+_MOST_HOST = 253 + len(":65535") + len("[]")
+"""A name of DNS is no longer (RFC 1035), with a port behind it."""
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 
 LOOPBACK_WORD = "loopback"
@@ -64,6 +67,11 @@ def may_bind(host: str, *, keys: int) -> bool:
 
 def hostname(host: str) -> str | None:
     """The name in a Host header without its port, lower-case; None if it is no host at all."""
+    return _hostname(host) if len(host) <= _MOST_HOST else None
+
+
+@lru_cache(maxsize=256)
+def _hostname(host: str) -> str | None:
     try:
         parts = urlsplit("//" + host)
         name, _ = parts.hostname, parts.port

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import ceil, sqrt
 
+import msgspec
+
 from rbee.policy.affinity import UNKNOWN, Conversation
 from rbee.policy.fair_queue import Priority
 
@@ -39,8 +41,7 @@ Mark = tuple[str, int]
 """A key's id, and a hash of what is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """What a request brings to the door: whose it is, how urgent, until when, and what it asks."""
 
     key_id: str = ""
@@ -86,8 +87,7 @@ class TooLate:
 Decision = Run | Queue | Full | TooLate
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
+class Door(msgspec.Struct, frozen=True):
     """What the decision looks at."""
 
     free_slots: int

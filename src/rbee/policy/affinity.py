@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -34,8 +33,7 @@ _PER_WORKER = 2048
 engine's own cache holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(msgspec.Struct, frozen=True):
     """A beginning of a conversation."""
 
     mark: int
@@ -43,8 +41,7 @@ class Prefix:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(msgspec.Struct, frozen=True):
     """What a request has its worker read; shortest beginning first, the last is the whole."""
 
     prefixes: tuple[Prefix, ...] = ()

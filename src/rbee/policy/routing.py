@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A serving worker as routing sees it."""
 
     id: str
@@ -51,6 +51,10 @@ def _rank(one: Candidate) -> Rank:
     return (one.degraded, one.load, one.used, one.id)
 
 
+_Seat = tuple[Candidate, int, int, Rank | None]
+"""With its limit, its free slots, and its rank if it has any: computed once, when it is put."""
+
+
 class Board:
     """The serving workers of one model, kept in the order in which they are taken.
 
@@ -58,7 +62,7 @@ class Board:
     """
 
     def __init__(self, candidates: Iterable[Candidate] = ()) -> None:
-        self._known: dict[str, Candidate] = {}
+        self._known: dict[str, _Seat] = {}
         self._order: list[Rank] = []
         self._usable = 0
         self.slots = 0
@@ -82,30 +86,35 @@ class Board:
         return self._usable
 
     def get(self, worker: str) -> Candidate | None:
-        return self._known.get(worker)
+        seat = self._known.get(worker)
+        return None if seat is None else seat[0]
 
     def put(self, candidate: Candidate) -> None:
         """It serves, as these facts say; what was known of it before is forgotten."""
         self.drop(candidate.id)
-        self._known[candidate.id] = candidate
+        limit = candidate.limit
+        free = max(0, limit - candidate.busy)
+        rank = _rank(candidate) if free else None
+        self._known[candidate.id] = (candidate, limit, free, rank)
         self.slots += candidate.slots
-        self.room += candidate.limit
-        self._usable += candidate.limit > 0
-        if candidate.free:
-            self.free += candidate.free
-            insort(self._order, _rank(candidate))
+        self.room += limit
+        self._usable += limit > 0
+        if rank is not None:
+            self.free += free
+            insort(self._order, rank)
 
     def drop(self, worker: str) -> None:
         """It does not serve any more."""
-        candidate = self._known.pop(worker, None)
-        if candidate is None:
+        seat = self._known.pop(worker, None)
+        if seat is None:
             return
+        candidate, limit, free, rank = seat
         self.slots -= candidate.slots
-        self.room -= candidate.limit
-        self._usable -= candidate.limit > 0
-        if candidate.free:
-            self.free -= candidate.free
-            del self._order[bisect_left(self._order, _rank(candidate))]
+        self.room -= limit
+        self._usable -= limit > 0
+        if rank is not None:
+            self.free -= free
+            del self._order[bisect_left(self._order, rank)]
 
     def choose(
         self, *, tried: Collection[str] = (), saved: Mapping[str, float] | None = None
@@ -124,7 +133,7 @@ class Board:
             return None if best is None else best[3]
         chosen, score = best[3], best[1] - saved.get(best[3], 0.0)
         for worker, share in saved.items():
-            one = self._known.get(worker)
+            one = self.get(worker)
             if one is None or not one.free or worker in tried or one.degraded != best[0]:
                 continue
             if one.load - share < score:
@@ -135,6 +144,6 @@ class Board:
         """Whether nobody who may get an answer is left untried."""
         left = self._usable
         for worker in set(tried):
-            one = self._known.get(worker)
+            one = self.get(worker)
             left -= one is not None and one.limit > 0
         return left <= 0

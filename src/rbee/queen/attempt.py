@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from rbee.edge.http_client import ConnectionLost, HttpClient, Response
 from rbee.errors import RbeeError
@@ -24,8 +25,7 @@ _AFTER_FINISH_S = 1.0
 """For what an engine may still say after its finish, the usage above all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What is asked of a worker."""
 
     method: str
@@ -92,7 +92,12 @@ class Attempt:
         with self._lookout.guard(look) as self._guard:
             try:
                 response = await self._client.request(
-                    self._endpoint, call.method, path, self._headers(), call.body
+                    self._endpoint,
+                    call.method,
+                    path,
+                    headers_of(self._worker),
+                    call.body,
+                    more=self._more_headers(),
                 )
             except ConnectionLost as exc:
                 raise self._lost(exc.problem, 0) from exc
@@ -103,6 +108,8 @@ class Attempt:
 
     async def read(self, response: Response, limit_bytes: int) -> bytes:
         """The whole body of an answer that is no stream; as long as bytes come, it may take."""
+        if (body := response.whole(limit_bytes)) is not None:
+            return body
 
         def look(now: float) -> RbeeError | None:
             return self._judge(self._silence_since(response.last_byte_at), now)
@@ -208,13 +215,12 @@ class Attempt:
         finally:
             self._probe = None
 
-    def _headers(self) -> list[tuple[str, str]]:
-        """The worker's, and what is left of the deadline for an engine that heeds it."""
-        headers = headers_of(self._worker)
-        if self._call.deadline is not None:
-            left_s = self._call.deadline.left_s(self._loop.time())
-            headers.append((HEADER, f"{left_s:.3f}"))
-        return headers
+    def _more_headers(self) -> list[tuple[str, str]]:
+        """What is left of the deadline, for an engine that heeds it."""
+        if self._call.deadline is None:
+            return []
+        left_s = self._call.deadline.left_s(self._loop.time())
+        return [(HEADER, f"{left_s:.3f}")]
 
     async def _answers_probe(self) -> bool:
         try:

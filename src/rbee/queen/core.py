@@ -26,6 +26,7 @@ from rbee.policy.retry_budget import RetryBudget
 from rbee.queen.allowance import Allowances
 from rbee.queen.attached import AttachedWorkers
 from rbee.queen.audit import Audit
+from rbee.queen.busy_news import BusyNews
 from rbee.queen.counters import Counters
 from rbee.queen.deaths import Deaths
 from rbee.queen.events import Events
@@ -43,7 +44,6 @@ from rbee.wire import control
 from rbee.wire.problem import from_problem, to_problem
 
 if TYPE_CHECKING:
-    from rbee.queen.answer import Answer
     from rbee.queen.jobs import Jobs
 
 _LOOK_S = 0.1
@@ -80,6 +80,8 @@ class Core:
         """A newer rbee takes over: the hive ends alone."""
         self.url = ""
         self.on_shut_down: Callable[[float | None], None] = lambda drain_s: None
+        self.log_request: Callable[[str, str, str, str, str, str], None] = lambda *said: None
+        """Of a request that has ended: job, its client's own id, model, path, code and caller."""
         self.warmth = Warmth()
         self.health = WorkerHealth(
             self.roster,
@@ -88,20 +90,21 @@ class Core:
             warmth=self.warmth,
             tell=self._tell_of_worker,
         )
-        self.lanes = Lanes(
-            self.roster,
-            self.health,
-            self.warmth,
-            queue_limit=settings.limits.queue,
-            clock=self.clock,
-            tell_busy=self._tell_busy,
-        )
         self.link = HiveLink(
             on_meet=self._meet,
             on_message=self._hear,
             on_mistake=self.mistake,
             on_lost=self._lose_hive,
             limit_bytes=settings.bounds.control_message_bytes,
+        )
+        self.busy_news = BusyNews(self.roster, self.link.tell)
+        self.lanes = Lanes(
+            self.roster,
+            self.health,
+            self.warmth,
+            queue_limit=settings.limits.queue,
+            clock=self.clock,
+            tell_busy=self.busy_news.changed,
         )
         self.attached = AttachedWorkers(self, self._hear)
         self._log = log
@@ -130,7 +133,7 @@ class Core:
 
     def check_hive(self, lane: LaneKey) -> None:
         """Raises why nobody can load this lane: no hive for long, or one of another version."""
-        if not self.roster.serving(lane):
+        if not len(self.roster.board(lane)):
             self.check_hive_is_there()
 
     async def settle(self) -> None:
@@ -175,12 +178,6 @@ class Core:
         """A worker hangs: the hive is to end it, and nobody else is sent there meanwhile."""
         self.link.tell(control.Suspect(worker, to_problem(error.report)))
         self.roster.drop(worker)
-
-    def log_request(self, answer: Answer, model: str, **facts: str) -> None:
-        ids = {"job": answer.job_id}
-        if answer.request_id:
-            ids["request"] = answer.request_id
-        self._log("request", **ids, model=model, **facts)
 
     def note(self, event: str, **facts: str) -> None:
         """A line in the log."""
@@ -294,19 +291,8 @@ class Core:
         self.met.set()
         self._pump_all()
         # After the Welcome the hive counts from nothing: what runs is told to it again.
-        asyncio.get_running_loop().call_soon(self._tell_all_busy)
+        asyncio.get_running_loop().call_soon(self.busy_news.tell_all)
         return self.wishes.all()
-
-    def _tell_all_busy(self) -> None:
-        for worker, count in self.roster.busy.items():
-            if count:
-                self._tell_busy(worker, count)
-
-    def _tell_busy(self, id_: str, count: int) -> None:
-        """The hive counts what runs on its own workers."""
-        worker = self.roster.workers.get(id_)
-        if worker is None or not worker.attached:
-            self.link.tell(control.Busy(id_, count))
 
     def _keep_found(self, worker: control.WorkerView) -> None:
         """A worker from before this queen: its model stays wanted as it would be on demand."""
@@ -340,8 +326,7 @@ class Core:
     def _worker_changed(self, worker: control.WorkerView) -> None:
         self.roster.put(worker)
         self.health.learn(worker)
-        if worker.state == "DRAINING" and not self.roster.busy.get(worker.id):
-            self.link.tell(control.Busy(worker.id, 0))
+        self.busy_news.worker_changed(worker.id, worker.state)
         if worker.state in SERVING:
             self.deaths.forget(worker.id)
         elif worker.problem is not None:

@@ -84,7 +84,12 @@ class Dispatch:
             course.close()
             core.counters.ended(task.served.name, code, core.clock() - began)
             core.log_request(
-                answer, task.served.name, path=task.call.path, code=code, caller=task.claim.key_id
+                answer.job_id,
+                answer.request_id,
+                task.served.name,
+                task.call.path,
+                code,
+                task.claim.key_id,
             )
 
     def _tries(self, task: Task, answer: Answer, transcript: Transcript, course: Course) -> Tries:

@@ -121,8 +121,10 @@ class Lanes:
         """
         self.look()
         lane = self.lane(key)
-        self._check_circuit(key)
         ticket = Ticket(key, self._clock(), tried, claim)
+        if not again and self._served_at_once(ticket, lane):
+            return ticket
+        self._check_circuit(key)
         if again:
             ticket.place = lane.waiting.push_first(ticket)
         else:
@@ -130,6 +132,21 @@ class Lanes:
             ticket.place = lane.waiting.push(ticket, key=claim.key_id, priority=claim.priority)
         self.pump(key)
         return ticket
+
+    def _served_at_once(self, ticket: Ticket, lane: Lane) -> bool:
+        """While nobody waits, the door lets everybody in who finds a free slot (`admission.Run`):
+        most requests need no place in line."""
+        board = self._roster.board(ticket.lane)
+        if len(lane.waiting) or not board.free:
+            return False
+        saved = self._warmth.saved(ticket.claim.conversation)
+        chosen = board.choose(tried=ticket.tried, saved=saved)
+        if chosen is None:
+            return False
+        lane.promises.kept(ticket.claim.mark, ticket.entered_at, beyond=False)
+        self._is_ready(lane)
+        ticket.lease.set_result(self._lease(ticket, chosen))
+        return True
 
     def leave(self, ticket: Ticket) -> None:
         """Give up a place; a slot that was just given is given back."""
@@ -193,9 +210,9 @@ class Lanes:
         if not len(board):
             lane.ready_since = None
             return
-        if lane.ready_since is None:
-            lane.ready_since = self._clock()
-        lane.problem = None
+        self._is_ready(lane)
+        if not len(lane.waiting):
+            return
         while board.free and (found := self._next(lane, board)) is not None:
             ticket, chosen = found
             assert ticket.place is not None
@@ -207,6 +224,12 @@ class Lanes:
                 self._check_circuit(key)
             except RbeeError as error:
                 _answer_all(lane, error.report)
+
+    def _is_ready(self, lane: Lane) -> None:
+        """A worker serves it."""
+        if lane.ready_since is None:
+            lane.ready_since = self._clock()
+        lane.problem = None
 
     def waited_s(self, ticket: Ticket) -> float:
         """Time in line while a worker was ready: loading does not count."""

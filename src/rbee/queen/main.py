@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from rbee.edge.access_log import AccessLog
 from rbee.edge.config_file import load_settings
 from rbee.edge.config_watch import ConfigWatch
 from rbee.edge.home import Home, default_home
@@ -53,6 +54,8 @@ class Queen:
         self._events = Events(home.state / "events.jsonl")
         self._core = Core(settings, wishes, self._events, self._note)
         self._core.on_shut_down = self.shut_down
+        self._access = AccessLog("queen", sys.stderr.buffer)
+        self._core.log_request = self._access.add
         self._jobs = Jobs(self._core, home.state / "jobs.sqlite", partial(go_on, self._core))
         self._router = Router(self._core, ROUTES)
         self._server = HttpServer(
@@ -134,6 +137,7 @@ class Queen:
         await self._core.client.close()
         self._events.close()
         self._core.audit.close()
+        self._access.write()
         for path in (self._home.admin_socket, self._home.control_socket, self._home.queen_file):
             path.unlink(missing_ok=True)
 

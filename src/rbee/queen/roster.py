@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from types import MappingProxyType
 
+import msgspec
 from msgspec import structs
 
 from rbee.policy.admission import Claim
@@ -25,8 +26,7 @@ LaneKey = tuple[str, str]
 """Public name and mode: `("smollm2:135m", "chat")`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(msgspec.Struct, frozen=True):
     """What a worker may have of its share."""
 
     share: float = 1.0

@@ -122,7 +122,7 @@ class Router:
         answer = Answer(exchange, job_id=job_id, dialect=dialect, headers=())
         try:
             cors = self._check_caller(exchange)
-            answer = self._answer(exchange, job_id, dialect, cors)
+            self._prepare(answer, exchange, cors)
             if exchange.request.method == "OPTIONS":
                 self._preflight(exchange, cors)
                 return
@@ -240,18 +240,14 @@ class Router:
             raise RbeeError("SHUTTING_DOWN")
         return handler
 
-    def _answer(self, exchange: Exchange, job_id: str, dialect: Dialect, origin: str) -> Answer:
-        headers: list[tuple[str, str]] = []
+    @staticmethod
+    def _prepare(answer: Answer, exchange: Exchange, origin: str) -> None:
+        """What every answer to this caller says."""
         if origin:
-            headers = [
-                ("access-control-allow-origin", origin),
-                ("access-control-expose-headers", _EXPOSED),
-                ("vary", "origin"),
-            ]
-        events = exchange.request.header("x-rbee-events") == "1"
-        return Answer(
-            exchange, job_id=job_id, dialect=dialect, headers=headers, typed_events=events
-        )
+            answer.extra_header("access-control-allow-origin", origin)
+            answer.extra_header("access-control-expose-headers", _EXPOSED)
+            answer.extra_header("vary", "origin")
+        answer.typed_events = exchange.request.header("x-rbee-events") == "1"
 
     @staticmethod
     def _preflight(exchange: Exchange, origin: str) -> None:

@@ -82,18 +82,31 @@ class Served:
 
 
 class ServedModels:
-    """The directory of names; rebuilt from settings and what is stored, at each question."""
+    """The directory of names; rebuilt when settings, the store or what was said has changed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sources = _sources(settings)
+        self._made_of: tuple[object, ...] = ()
+        """What the directory was made of last."""
+        self._all: tuple[Served, ...] = ()
+        self._by_name: dict[str, Served] = {}
         self.attached: dict[str, Attached] = {}
         """What attached servers have, by the name that it is asked for by."""
         self.overrides: dict[str, ModelSettings] = {}
         """What `rbee serve` said, by public name; it wins over the TOML."""
 
-    def all(self, stored: tuple[ModelView, ...]) -> Iterator[Served]:
+    def all(self, stored: tuple[ModelView, ...]) -> tuple[Served, ...]:
         """Every model, declared ones first."""
+        made_of = (stored, self._settings, self.overrides, self.attached)
+        if made_of != self._made_of:
+            self._made_of = (stored, self._settings, {**self.overrides}, {**self.attached})
+            self._all = tuple(self._gathered(stored))
+            names = ((name, one) for one in self._all for name in (one.name, *one.how.aliases))
+            self._by_name = dict(reversed(list(names)))
+        return self._all
+
+    def _gathered(self, stored: tuple[ModelView, ...]) -> Iterator[Served]:
         by_ref = {name: view for view in stored for name in (view.name, view.ref)}
         shown: set[str] = set()
         for block in self._settings.models.values():
@@ -146,31 +159,31 @@ class ServedModels:
         that the request or the TOML pins."""
         plain, pin = _split_pin(name)
         served = self.any_version(plain, stored)
-        for one in (served, replace(served, pin=pin) if pin else served):
+        for one in (served, replace(served, pin=pin)) if pin else (served,):
             if one.stored is not None:
                 one.check(one.stored.digest)
-        return replace(served, pin=pin or served.pin)
+        return replace(served, pin=pin) if pin else served
 
     def any_version(self, name: str, stored: tuple[ModelView, ...]) -> Served:
         """The model of that name or alias, whatever version of it is stored: for acts on the store.
         Raises MODEL_NOT_FOUND with the nearest names."""
-        known: list[str] = []
-        for served in self.all(stored):
-            if name in (served.name, *served.how.aliases):
-                return served
-            known += [served.name, *served.how.aliases]
+        served = self.all(stored)
+        found = self._by_name.get(name)
+        if found is not None:
+            return found
         for view in stored:
             # A stored model keeps its own name beside the name of the block that declares it.
             if name in (view.name, view.ref):
                 default = replace(self._settings.defaults, name=view.name)
                 return Served(view.name, view.ref, self.overrides.get(view.name, default), view)
+        known = [known for one in served for known in (one.name, *one.how.aliases)]
         nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
         raise RbeeError("MODEL_NOT_FOUND", model=name[:200], nearest=nearest)
 
     def only(self, stored: tuple[ModelView, ...]) -> str | None:
         """The name of the model if there is just one: routes that name none mean it."""
-        names = [served.name for served in self.all(stored)]
-        return names[0] if len(names) == 1 else None
+        served = self.all(stored)
+        return served[0].name if len(served) == 1 else None
 
 
 def _split_pin(name: str) -> tuple[str, str]:

@@ -7,10 +7,11 @@ goes further: what was delivered is replayed or continued, as `policy.splice` de
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import structs
 
 from rbee.errors import RbeeError, Retry
 from rbee.policy import splice
@@ -70,7 +71,7 @@ class PlainTries:
         if worker.attached:
             members = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
             asked = body_for(members, worker.theirs)
-            call = replace(call, body=msgspec.json.encode(asked))
+            call = structs.replace(call, body=msgspec.json.encode(asked))
         return call, self._relay(self._answer) if self._relay is not None else None
 
     def ended(self, attempt: Attempt) -> None:
@@ -177,7 +178,7 @@ class ChatTries:
             body = replayed(asked, cold=cold and not worker.attached)
             if transcript.begun:
                 joint = self._joint(worker, Replay(transcript), "replay", way.exact)
-        call = replace(self._call, body=body)
+        call = structs.replace(self._call, body=body)
         relay = ChatRelay(
             self._delivery, model=call.model, path=call.path, worker=worker, splice=joint
         )

@@ -5,15 +5,14 @@ Engines end lines with LF; CR LF is accepted too, as foreign servers send it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
 class EventTooLarge(Exception):
     """An event outgrew its bound; the stream cannot be trusted after it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One event: its bytes as they came (blank line included) and what they say."""
 
     raw: bytes
