@@ -138,6 +138,19 @@ def many(world, count):
     world.seen["answers"] = answers
 
 
+@when("I send half a request")
+def half_request(world):
+    port = int(world.home.url.rsplit(":", 1)[1])
+    world.seen["raw"] = sockets.raw(port, b"GET /health HTTP/1.1\r\nHost: localh", ends=False)
+
+
+@when(parsers.parse("I send a body of {size_mib:d} MiB"))
+def large_body(world, size_mib):
+    data = b'{"model": "tiny", "prompt": "' + b"x" * (size_mib << 20) + b'"}'
+    headers = {"content-type": "application/json"}
+    world.ask("POST", "/v1/completions", content=data, headers=headers)
+
+
 @when("the client of the stream hangs up")
 def hang_up(world):
     stream = world.streams[-1]
