@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -136,6 +137,18 @@ def many(world, count):
     for thread in threads:
         thread.join(60)
     world.seen["answers"] = answers
+
+
+@when(parsers.parse("{count:d} clients connect and say nothing"))
+def silent_clients(world, count):
+    port = int(world.home.url.rsplit(":", 1)[1])
+    world.seen["clients"] = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+
+
+@when("they hang up")
+def silent_clients_leave(world):
+    for one in world.seen["clients"]:
+        one.close()
 
 
 @when("I send half a request")

@@ -131,6 +131,11 @@ def listed(world, names):
     )
 
 
+@then("a look at its health is answered")
+def healthy(world):
+    eventually(lambda: world.ask("GET", "/health").status_code == 200, within_s=5)
+
+
 @then(parsers.parse("the bytes were answered with {status:d} {code}"))
 def raw_answer(world, status, code):
     head, _, body = world.seen["raw"].partition(b"\r\n\r\n")
