@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from rbee.edge.access_log import AccessLog
 from rbee.edge.logs import Log
+from tests.eventually import soon
 
 SAID = ("job_1", "mine", "tiny", "/v1/embeddings", "ok", "k1")
 
@@ -53,9 +54,7 @@ def test_a_line_is_written_soon_without_being_asked(tmp_path: Path) -> None:
             log = AccessLog("queen", out)
             log.add(*SAID)
             log.add(*SAID)
-            async with asyncio.timeout(5):
-                while len((tmp_path / "log").read_bytes().splitlines()) < 2:
-                    await asyncio.sleep(0.01)
+            await soon(lambda: len((tmp_path / "log").read_bytes().splitlines()) == 2)
 
     asyncio.run(run())
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rbee.queen.busy_news import IDLE_TOLD_AFTER_S, BusyNews
 from rbee.queen.roster import Roster
 from rbee.wire.control import ATTACHED, Busy, WorkerView
+from tests.eventually import soon
 
 
 @dataclass
@@ -30,9 +31,7 @@ class Scene:
         self.news.changed("w1", count)
 
     async def hears(self, *busy: Busy) -> None:
-        async with asyncio.timeout(5):
-            while self.told != list(busy):
-                await asyncio.sleep(0.005)
+        await soon(lambda: self.told == list(busy))
 
 
 def test_short_requests_tell_the_hive_little() -> None:

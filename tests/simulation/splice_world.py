@@ -160,7 +160,7 @@ class SimClient:
         self._world = world
 
     async def request(
-        self, endpoint: Any, method: str, path: str, headers: Any, body: bytes = b""
+        self, endpoint: Any, method: str, path: str, headers: Any, body: bytes = b"", more: Any = ()
     ) -> SimResponse:
         loop = self._world.loop
         worker = self._world.workers.get(endpoint.port)

@@ -17,6 +17,7 @@ from typing import Any
 
 FOREIGN_FIELDS = ("return_progress", "cache_prompt", "prompt_progress", "id_slot")
 PROMPT_TOKENS = 7
+HANGS_S = 60
 PACE = threading.Event()
 """Never set: a wait for it is the time that a model takes."""
 
@@ -100,8 +101,12 @@ class Double(BaseHTTPRequestHandler):
         head |= {"created": int(time.time()), "model": body["model"]}
         if str(body["messages"][0]["content"]) == "Read long":
             PACE.wait(self.told.prompt_s)
+        if str(body["messages"][0]["content"]) == "Begin never":
+            PACE.wait(HANGS_S)
         deltas, finish = _deltas(body)
-        for delta in [{"role": "assistant", "content": ""}, *deltas]:
+        for number, delta in enumerate([{"role": "assistant", "content": ""}, *deltas]):
+            if number == 4 and str(body["messages"][0]["content"]) == "Stop in the middle":
+                PACE.wait(HANGS_S)
             self._event({**head, "choices": [_choice(delta)]})
             PACE.wait(self.told.gap_s)
         self._event({**head, "choices": [_choice({}, finish)]})

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from codes_seen import SEEN
+
 
 @contextmanager
 def taken_port() -> Iterator[int]:
@@ -18,17 +20,20 @@ def taken_port() -> Iterator[int]:
         yield sock.getsockname()[1]
 
 
-def raw(port: int, data: bytes, within_s: float = 10) -> bytes:
-    """Send bytes, read until the peer closes or `within_s` passes without a byte."""
+def raw(port: int, data: bytes, within_s: float = 10, *, ends: bool = True) -> bytes:
+    """Send bytes, read until the peer closes or `within_s` passes without a byte. `ends`: the peer
+    is told that no more will come."""
     with socket.create_connection(("127.0.0.1", port), timeout=within_s) as sock:
         sock.sendall(data)
-        sock.shutdown(socket.SHUT_WR)
+        if ends:
+            sock.shutdown(socket.SHUT_WR)
         found = b""
         try:
             while block := sock.recv(65536):
                 found += block
         except (TimeoutError, ConnectionResetError):
             pass
+        SEEN.take(found.decode("utf-8", "replace"))
         return found
 
 

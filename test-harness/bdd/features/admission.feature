@@ -27,6 +27,14 @@ Feature: More work than there is room for
     Then 2 of them were served and 0 were refused within 1 s
 
   @own
+  Scenario: A wait for a slot has an end
+    Given the setting RBEE_LIMITS_QUEUE_WAIT_S is 1
+    And rbee serves the model tiny with --parallel 1
+    And 1 streams are running
+    When I ask for 2 tokens
+    Then the answer is 504 QUEUE_TIMEOUT
+
+  @own
   Scenario: One worker that hangs does not hold up the others
     Given rbee serves the model tiny with --replicas 2 --parallel 2
     And a request was served

@@ -53,6 +53,18 @@ Feature: Servers that somebody else runs
     And the key stands in nothing that rbee wrote or said
 
   @own
+  Scenario: A server that never begins, and one that stops in the middle
+    Given the setting RBEE_ATTACHED_FIRST_TOKEN_S is 0.5
+    And the setting RBEE_ATTACHED_TOKEN_S is 0.5
+    And rbee is up
+    And a server of somebody else with the model hermes
+    And it is attached
+    When I ask the model hermes: Begin never
+    Then the answer is 504 FIRST_TOKEN_TIMEOUT
+    When I ask the model hermes: Stop in the middle
+    Then the answer is 504 TOKEN_STALL
+
+  @own
   Scenario: A server that goes away, and comes back
     Given the setting RBEE_HEALTH_EVERY_S is 0.3
     And rbee is up

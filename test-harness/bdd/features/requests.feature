@@ -87,6 +87,29 @@ Feature: Requests, good and bad
     Then the bytes were answered with 400 HTTP_MALFORMED
     And a request is served
 
+  Scenario: A body that is too large
+    Given rbee serves the model tiny
+    When I send a body of 65 MiB
+    Then the answer is 413 REQUEST_TOO_LARGE
+    And a request is served
+
+  @own
+  Scenario: Half a request, and nothing more
+    Given the setting RBEE_REQUEST_HEAD_S is 0.3
+    And rbee is up
+    When I send half a request
+    Then the bytes were answered with 408 REQUEST_TIMEOUT
+
+  @own
+  Scenario: One connection more than rbee keeps
+    Given the setting RBEE_CONNECTIONS is 3
+    And rbee is up
+    When 3 clients connect and say nothing
+    And I request GET /health
+    Then the answer is 503 TOO_MANY_CONNECTIONS
+    When they hang up
+    Then a look at its health is answered
+
   Scenario: A deadline that is too short
     Given rbee serves the model tiny
     When I post to /v1/chat/completions the body {"model": "tiny", "timeout_s": 0.5, "max_tokens": 400, "messages": [{"role": "user", "content": "Tell a long story."}]}

@@ -61,6 +61,14 @@ Feature: Workers that die, and come back
     And the event log names HIVE_LOST
 
   @own
+  Scenario: The hive is killed, and the next one hangs before it says a word
+    Given the setting RBEE_HIVE_START_S is 3
+    And rbee serves the model tiny
+    When the hive gets SIGKILL, and the next one SIGSTOP as it begins
+    Then the hive is back within 10 s with the same workers
+    And a request is served
+
+  @own
   Scenario: The line to the hive is cut, and its socket is taken away
     Given rbee serves the model tiny
     When the line to the hive is cut

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -136,6 +137,31 @@ def many(world, count):
     for thread in threads:
         thread.join(60)
     world.seen["answers"] = answers
+
+
+@when(parsers.parse("{count:d} clients connect and say nothing"))
+def silent_clients(world, count):
+    port = int(world.home.url.rsplit(":", 1)[1])
+    world.seen["clients"] = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+
+
+@when("they hang up")
+def silent_clients_leave(world):
+    for one in world.seen["clients"]:
+        one.close()
+
+
+@when("I send half a request")
+def half_request(world):
+    port = int(world.home.url.rsplit(":", 1)[1])
+    world.seen["raw"] = sockets.raw(port, b"GET /health HTTP/1.1\r\nHost: localh", ends=False)
+
+
+@when(parsers.parse("I send a body of {size_mib:d} MiB"))
+def large_body(world, size_mib):
+    data = b'{"model": "tiny", "prompt": "' + b"x" * (size_mib << 20) + b'"}'
+    headers = {"content-type": "application/json"}
+    world.ask("POST", "/v1/completions", content=data, headers=headers)
 
 
 @when("the client of the stream hangs up")

@@ -131,11 +131,16 @@ def listed(world, names):
     )
 
 
-@then("the bytes were answered with 400 HTTP_MALFORMED")
-def raw_answer(world):
+@then("a look at its health is answered")
+def healthy(world):
+    eventually(lambda: world.ask("GET", "/health").status_code == 200, within_s=5)
+
+
+@then(parsers.parse("the bytes were answered with {status:d} {code}"))
+def raw_answer(world, status, code):
     head, _, body = world.seen["raw"].partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400"), world.seen["raw"]
-    assert json.loads(body)["error"]["code"] == "HTTP_MALFORMED"
+    assert head.startswith(b"HTTP/1.1 %d" % status), world.seen["raw"]
+    assert json.loads(body)["error"]["code"] == code
 
 
 @then(parsers.parse("health was answered within {limit_ms:d} ms all the while"))

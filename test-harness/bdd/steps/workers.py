@@ -28,6 +28,22 @@ def unloaded(world, limit_s):
     eventually(lambda: not world.home.workers(), within_s=limit_s)
 
 
+@when("the hive gets SIGKILL, and the next one SIGSTOP as it begins")
+def next_hangs(world):
+    world.seen["workers"] = [one["pid"] for one in world.home.workers()]
+    before = world.home.ps()["hives"][0]["pid"]
+    os.kill(before, signal.SIGKILL)
+
+    def begun():
+        hives = [one for one in world.home.processes() if "rbee.hive" in one.cmdline()]
+        return next((one for one in hives if one.pid != before), None)
+
+    following = eventually(begun, within_s=5)
+    following.send_signal(signal.SIGSTOP)
+    world.seen["pid"] = following.pid
+    assert world.home.ps()["hives"][0]["state"] == "lost", "it had time to say something"
+
+
 @then(parsers.parse("the hive is back within {limit_s:g} s with the same workers"))
 def hive_back(world, limit_s):
     def back():
