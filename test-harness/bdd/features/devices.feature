@@ -119,6 +119,8 @@ Feature: A GPU fails, and the model goes on
     Then it says cannot be used by this engine
     When I run rbee doctor
     Then it says this engine cannot use it
+    When I run rbee engine list
+    Then it says 7.8 GiB free   this engine cannot use it
 
   @own
   Scenario: A GPU becomes too hot
