@@ -70,6 +70,22 @@ def test_heat_is_told_when_it_begins_and_when_it_ends(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_memory_that_a_dead_process_keeps_is_seen(tmp_path: Path) -> None:
+    """A driver that needs a moment gets it; one that does not give it back is told of."""
+
+    async def run() -> None:
+        scene = Scene(tmp_path)
+        room = await scene.known()
+        assert await room.still_held(frozenset({7})) == ("cuda:0",)
+        assert await room.still_held(frozenset({8})) == ()
+        waiting = asyncio.create_task(room.still_held(frozenset({7})))
+        await asyncio.sleep(0)
+        scene.cards = (HOT,)
+        assert await waiting == ()
+
+    asyncio.run(run())
+
+
 def test_a_lost_device_rests_for_all_and_a_full_one_for_its_model(tmp_path: Path) -> None:
     """Another model may be small enough; on a lost device nothing runs."""
 
