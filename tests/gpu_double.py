@@ -2,7 +2,7 @@
 
 Files in its folder say what its devices do: `devices` is the list that it prints; `CUDA0` what a
 load on that device says before it aborts (`nothing`: it puts nothing there); `CUDA0.lost` the same
-for one that serves.
+for one that serves; `layers` how many of them it puts there (`12/31`).
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ def main(folder: str, arguments: list[str]) -> None:
     asked = arguments[arguments.index("--device") + 1] if "--device" in arguments else "none"
     devices = [] if asked == "none" else asked.split(",")
     used = [one for one in devices if _loads(here / one)] or ["CPU_Mapped"]
+    if (here / "layers").exists():
+        print(f"load_tensors: offloaded {(here / 'layers').read_text()} layers to GPU")
     for one in used:
         print(f"load_tensors:        {one} model buffer size =    92.10 MiB")
     threading.Thread(target=_watch, args=(here, devices), daemon=True).start()

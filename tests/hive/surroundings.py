@@ -92,6 +92,9 @@ class NoMachine:
         if not isinstance(verdict, restart.Again):
             self.roster.failed_lastingly(owner, owner.problem or fall.problem)
 
+    async def held(self, run: object) -> list[Leak]:
+        return []
+
     def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
         raise AssertionError(leak)
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 LOST = "CUDA error: unspecified launch failure"
 
 
-class _Scene:
+class Scene:
     """A hive with an engine that has these GPUs."""
 
     def __init__(self, scene: Stage, folder: Path, model: Path) -> None:
@@ -61,16 +61,16 @@ class _Scene:
 
 
 def _play(
-    folder: Path, model: Path, gpus: tuple[str, ...], story: Callable[[_Scene], Awaitable[None]]
+    folder: Path, model: Path, gpus: tuple[str, ...], story: Callable[[Scene], Awaitable[None]]
 ) -> None:
     async def run() -> None:
         async with stage(folder / "home") as scene:
             engine = install(folder, *gpus)
-            scene.start_hive(RBEE_ENGINE_PATH=str(engine), RBEE_DEVICE_REST_S="1")
+            scene.start_hive(RBEE_ENGINE_PATH=str(engine), RBEE_DEVICE_REST_S="0.3")
             await scene.until(lambda: scene.hello)
             done = await scene.call(lambda call: control.Pull(call, f"file://{model}"))
             assert isinstance(done, control.Done), done
-            await story(_Scene(scene, folder, model))
+            await story(Scene(scene, folder, model))
             scene.say(control.Leave(5.0))
             assert await scene.exit_code(scene.hives[-1]) == 0
             assert scene.leavings() == []
@@ -81,7 +81,7 @@ def _play(
 def test_a_lost_gpu_is_left_and_returned_to(tmp_path: Path, model_file: Path) -> None:
     """The next link serves at once and says why; the new one serves before the old one drains."""
 
-    async def story(hive: _Scene) -> None:
+    async def story(hive: Scene) -> None:
         hive.want()
         assert (await hive.ready_on("cuda:0")).degraded == ""
         hive.is_lost("CUDA0")
@@ -99,7 +99,7 @@ def test_a_lost_gpu_is_left_and_returned_to(tmp_path: Path, model_file: Path) ->
 def test_a_trial_that_fails_changes_nothing(tmp_path: Path, model_file: Path) -> None:
     """Who serves goes on with the same process, and the pause grows."""
 
-    async def story(hive: _Scene) -> None:
+    async def story(hive: Scene) -> None:
         hive.fails("CUDA0", "ROCm error: out of memory")
         hive.want()
         worker = await hive.ready_on("cpu")
@@ -117,7 +117,7 @@ def test_a_gpu_that_is_insisted_on_is_refused_until_it_is_well(
 ) -> None:
     """Nothing is tried elsewhere; it serves by itself once the device does."""
 
-    async def story(hive: _Scene) -> None:
+    async def story(hive: Scene) -> None:
         hive.fails("CUDA0", LOST)
         hive.want(device="cuda:0", fallback=False)
         problem = (await hive.scene.unservable()).problem
@@ -131,7 +131,7 @@ def test_a_gpu_that_is_insisted_on_is_refused_until_it_is_well(
 def test_a_gpu_that_appears_is_used(tmp_path: Path, model_file: Path) -> None:
     """Asked for and not there: served below it, told, and moved to it when it comes."""
 
-    async def story(hive: _Scene) -> None:
+    async def story(hive: Scene) -> None:
         hive.want(device="vulkan:0", fallback=True)
         assert "vulkan:0" in (await hive.ready_on("cpu")).degraded
         await hive.scene.event("MODEL_DEGRADED")
@@ -144,7 +144,7 @@ def test_a_gpu_that_appears_is_used(tmp_path: Path, model_file: Path) -> None:
 def test_a_gpu_that_vanished_before_a_load_is_no_crash(tmp_path: Path, model_file: Path) -> None:
     """The engine's list is of yesterday: the worker finds out, and the chain goes on."""
 
-    async def story(hive: _Scene) -> None:
+    async def story(hive: Scene) -> None:
         hive.want()
         first = await hive.ready_on("cuda:0")
         offer(hive.gpus)
@@ -155,10 +155,26 @@ def test_a_gpu_that_vanished_before_a_load_is_no_crash(tmp_path: Path, model_fil
     _play(tmp_path, model_file, ("CUDA0",), story)
 
 
+def test_layers_that_are_left_out_are_told(tmp_path: Path, model_file: Path) -> None:
+    """All of them were asked for; a person who sets the number himself gets it in silence."""
+
+    async def story(hive: Scene) -> None:
+        (hive.gpus / "layers").write_text("12/31")
+        hive.want()
+        assert "layers=12 of 31" in (await hive.ready_on("cuda:0")).degraded
+        await hive.scene.event("MODEL_DEGRADED")
+        hive.want(args=("-ngl", "12"))
+        await hive.scene.until(
+            lambda: [one.degraded for one in hive.scene.workers.values()] == [""]
+        )
+
+    _play(tmp_path, model_file, ("CUDA0",), story)
+
+
 def test_what_is_asked_for_must_be_in_use(tmp_path: Path, model_file: Path) -> None:
     """An engine that puts nothing on the device: shown as degraded, or refused to who insists."""
 
-    async def story(hive: _Scene) -> None:
+    async def story(hive: Scene) -> None:
         hive.fails("CUDA0", "nothing")
         hive.want()
         assert "puts nothing on it" in (await hive.ready_on("cpu")).degraded

@@ -53,7 +53,7 @@ def test_devices_are_those_that_hold_weights(tmp_path: Path) -> None:
     )
     log.read()
     assert log.devices == {"CPU_Mapped", "Vulkan1"}
-    assert log.offloaded == 12
+    assert log.offloaded == (12, 31)
 
 
 def test_an_earlier_run_in_the_same_file_is_not_read(tmp_path: Path) -> None:

@@ -104,17 +104,24 @@ class Comeback:
         be, for another one its worker is shown as degraded."""
         missing = device_falls.unused(run, said)
         if not missing:
+            self._less(wish, run, device_falls.left_out(run, said))
             return None
         error = device_falls.unavailable(wish, run, missing)
         if pinned(wish):
             return error
         used, names = ",".join(said.devices), ", ".join(missing)
-        less = f"device={used} ({names}: the engine puts nothing on it)"
-        run.degraded = "; ".join(filter(None, [run.degraded, less]))
         run.better += missing
+        self._less(wish, run, f"device={used} ({names}: the engine puts nothing on it)")
         self._hive.devices.failed(missing, wish, error.code, "the engine puts nothing on it")
-        self._hive.reports.told(error, f"served on {used}", wish, run.id)
         return None
+
+    def _less(self, wish: ModelWish, run: WorkerRun, what: str) -> None:
+        """Once loaded it turns out to have less than was asked for; empty: it has all."""
+        if not what:
+            return
+        run.degraded = "; ".join(filter(None, [run.degraded, what]))
+        error = RbeeError("MODEL_DEGRADED", model=wish.name, what=what)
+        self._hive.reports.told(error, "served like this", wish, run.id)
 
     def proved(self, wish: ModelWish, worker: str, devices: tuple[str, ...]) -> None:
         """A model serves there."""

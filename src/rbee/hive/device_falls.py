@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rbee.errors import RbeeError
-from rbee.hive.device_links import pinned
+from rbee.hive.device_links import ENGINES_OWN_CHOICE, pinned
 from rbee.hive.device_room import DeviceRoom
 from rbee.hive.worker_run import WorkerRun
 from rbee.policy.devices import faulty
+from rbee.policy.fitting import ALL_LAYERS, LAYER_FLAGS
 from rbee.wire.control import ModelWish, Problem
 from rbee.wire.lifeline import Listening
 from rbee.wire.problem import to_problem
@@ -59,10 +60,22 @@ def _with_holders(problem: Problem, against: tuple[str, ...], devices: DeviceRoo
 
 def unused(run: WorkerRun, said: Listening) -> tuple[str, ...]:
     """Devices that it was started for and that hold nothing of its model."""
-    if run.spec.device in ("auto", "cpu"):
+    if run.spec.device in ENGINES_OWN_CHOICE:
         return ()
     wanted = run.spec.device.split(",")
     return () if set(wanted) & set(said.devices) else tuple(wanted)
+
+
+def left_out(run: WorkerRun, said: Listening) -> str:
+    """Layers that should be on its devices and are not, in words; empty: all are. Whoever sets
+    their number himself gets what he asks for."""
+    if said.offloaded is None or run.spec.device in ENGINES_OWN_CHOICE:
+        return ""
+    there, of_all = said.offloaded
+    wanted = of_all if run.spec.gpu_layers == ALL_LAYERS else min(of_all, run.spec.gpu_layers)
+    if there >= wanted or LAYER_FLAGS & set(run.spec.args):
+        return ""
+    return f"layers={there} of {of_all} on the GPU (the engine puts no more there)"
 
 
 def unavailable(wish: ModelWish, run: WorkerRun, devices: tuple[str, ...]) -> RbeeError:

@@ -34,6 +34,10 @@ _TOLD_STEP_BYTES = 512 << 20
 
 _HOLDERS_TOLD = 3
 
+_FREED_S = 2.0
+"""For a driver to take back what a dead process held."""
+_FREED_LOOK_S = 0.1
+
 
 class DeviceRoom:
     """Owner of what is held against devices."""
@@ -94,6 +98,17 @@ class DeviceRoom:
         found = next((one.holders for one in self._now() if one.id == device), ())
         names = [_holder(one) for one in found[:_HOLDERS_TOLD]]
         return f"on {device}: {', '.join(names)}" if names else ""
+
+    async def still_held(self, pids: frozenset[int]) -> tuple[str, ...]:
+        """Devices whose driver says that one of these processes holds memory, though all of them
+        have ended; a driver that is busy with that gets a moment."""
+        until = time.monotonic() + _FREED_S
+        while True:
+            await self.look()
+            held = tuple(one.id for one in self._now() if pids & {two.pid for two in one.holders})
+            if not held or time.monotonic() >= until:
+                return held
+            await asyncio.sleep(_FREED_LOOK_S)
 
     def machine(self, wish: ModelWish) -> Machine:
         """For the plan of this wish."""

@@ -28,7 +28,7 @@ from rbee.hive.calls import Calls
 from rbee.hive.comeback import Comeback
 from rbee.hive.commands import Commands
 from rbee.hive.device_falls import Fall
-from rbee.hive.device_links import needs_engine_facts
+from rbee.hive.device_links import ENGINES_OWN_CHOICE, needs_engine_facts
 from rbee.hive.device_room import DeviceRoom
 from rbee.hive.engine_room import EngineRoom
 from rbee.hive.lifeline_server import LifelineServer
@@ -324,6 +324,13 @@ class Hive:
         self.reports.died(owner, fall, verdict)
         if not isinstance(verdict, restart.Again):
             self.roster.failed_lastingly(owner, owner.problem or fall.problem)
+
+    async def held(self, run: WorkerRun) -> list[Leak]:
+        """Memory of devices that drivers say a dead process still has."""
+        if run.spec.device in ENGINES_OWN_CHOICE:
+            return []
+        pids = frozenset({run.child.pid, run.pid})
+        return [Leak(f"memory of {one}") for one in await self.devices.still_held(pids)]
 
     def leaked(self, owner: WorkerOwner, leak: Leak) -> None:
         self.reports.leaked(owner, leak)

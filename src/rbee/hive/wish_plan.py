@@ -9,7 +9,15 @@ from types import MappingProxyType
 
 from rbee.hive.device_links import AUTO, ENGINES_OWN_CHOICE, Machine, Place, places, told
 from rbee.policy.devices import CPU
-from rbee.policy.fitting import ALL_LAYERS, Freedom, Setting, Sizing, differences, smaller
+from rbee.policy.fitting import (
+    ALL_LAYERS,
+    LAYER_FLAGS,
+    Freedom,
+    Setting,
+    Sizing,
+    differences,
+    smaller,
+)
 from rbee.policy.memory import Need, Shape
 from rbee.policy.selftest import Answer
 from rbee.settings import AUTO_CTX, AUTO_PARALLEL, Settings
@@ -27,7 +35,6 @@ CACHE_SHARE = 32
 """Of the machine's memory for old prompts of one worker, at most `CACHE_RAM_MIB`."""
 
 _CACHE_FLAGS = frozenset({"--cache-ram", "-cram"})
-_LAYER_FLAGS = frozenset({"-ngl", "--gpu-layers", "--n-gpu-layers", "-ts", "--tensor-split"})
 _UNKNOWN = Machine()
 
 
@@ -176,7 +183,7 @@ def _tries(
     yield from ((place, asked) for place in group)
     largest = group[-1]
     on_gpu = largest.device not in ENGINES_OWN_CHOICE
-    split_by_hand = bool(_LAYER_FLAGS & set(wish.args))
+    split_by_hand = bool(LAYER_FLAGS & set(wish.args))
     free = Freedom(
         slots=wish.parallel == 0,
         context=wish.ctx == 0,

@@ -278,7 +278,7 @@ class WorkerOwner:
             self.tell(Event.EXITED)
 
     async def _reap(self, run: WorkerRun) -> None:
-        for leak in await run.clean(self._hive.kept_logs):
+        for leak in [*await run.clean(self._hive.kept_logs), *await self._hive.held(run)]:
             self._hive.leaked(self, leak)
 
     async def _end(self) -> None:

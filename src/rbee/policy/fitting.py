@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from rbee.policy.memory import Need, Shape, gpu_need, need, part
 
 ALL_LAYERS = -1
+LAYER_FLAGS = frozenset({"-ngl", "--gpu-layers", "--n-gpu-layers", "-ts", "--tensor-split"})
+"""With one of these a person has divided the layers himself."""
+
 _EIGHTHS = 8
 _LEAST_EIGHTHS = 2
 """With less than a quarter of its layers there a GPU gains less than the way to it costs."""

@@ -221,7 +221,8 @@ def _as_wished(visit: Visit, lane: LaneKey, wish: control.ModelWish) -> list[con
     return [
         one
         for one in visit.core.roster.serving(lane)
-        if (not wish.ctx or one.context_tokens >= wish.ctx)
+        if (wish.fallback or wish.device in ("auto", one.device))
+        and (not wish.ctx or one.context_tokens >= wish.ctx)
         and (not wish.parallel or one.slots == wish.parallel)
     ]
 

@@ -89,8 +89,8 @@ class Listening(msgspec.Struct, frozen=True, tag="listening"):
     """What the engine uses, not what was asked for."""
     selftest: SelfTest | None = None
     """None: a worker of an older rbee."""
-    offloaded: int = -1
-    """Layers that it put there; -1: it does not say."""
+    offloaded: tuple[int, int] | None = None
+    """Layers that it put there, of how many; None: it does not say."""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="failed"):

@@ -18,7 +18,7 @@ _READ_BYTES = 256 << 10
 _LISTENS = re.compile(r"(?:^|\s)(?:srv|main)\b[^']*listening on https?://\S+?:(\d+)")
 _USES = re.compile(r"\bload_tensors:\s+(\w+) model buffer size")
 """Where weights lie. That the engine is `using device` says less: it may put no layer there."""
-_OFFLOADED = re.compile(r"\bload_tensors: offloaded (\d+)/\d+ layers to GPU")
+_OFFLOADED = re.compile(r"\bload_tensors: offloaded (\d+)/(\d+) layers to GPU")
 
 
 class EngineLog:
@@ -33,8 +33,8 @@ class EngineLog:
         """Where the engine says that it listens; 0: it did not say so yet."""
         self.devices: set[str] = set()
         """Devices that hold weights, in the engine's own words (`CUDA0`); empty: not told."""
-        self.offloaded = -1
-        """Layers that it put on GPUs; -1: not told."""
+        self.offloaded: tuple[int, int] | None = None
+        """Layers that it put on GPUs, of how many; None: not told."""
 
     def read(self) -> bool:
         """Take what is new; true if there was anything."""
@@ -64,7 +64,7 @@ class EngineLog:
         if uses := _USES.search(line):
             self.devices.add(uses.group(1))
         elif offloaded := _OFFLOADED.search(line):
-            self.offloaded = int(offloaded.group(1))
+            self.offloaded = (int(offloaded.group(1)), int(offloaded.group(2)))
 
 
 def _size_bytes(path: Path) -> int:

@@ -57,6 +57,7 @@ Feature: A GPU fails, and the model goes on
     And a stand-in for an engine with the GPUs Vulkan0
     And rbee serves the model tiny
     When the GPU Vulkan0 is gone
+    And I run rbee stop tiny
     And I run rbee serve tiny --device vulkan:0
     Then it exits with 1
     And it says DEVICE_UNAVAILABLE
@@ -90,7 +91,7 @@ Feature: A GPU fails, and the model goes on
   @own
   Scenario: Another program holds the memory of the GPU
     Given the setting RBEE_DEVICE_REST_S is 1
-    And NVIDIA's library tells of a card with 600 MiB free, and a program that holds the rest
+    And NVIDIA's library tells of a card with 300 MiB free, and a program that holds the rest
     And a stand-in for an engine with the GPUs CUDA0
     And the model tiny is stored
     When I run rbee serve tiny --device cuda:0
@@ -118,6 +119,8 @@ Feature: A GPU fails, and the model goes on
     Then it says cannot be used by this engine
     When I run rbee doctor
     Then it says this engine cannot use it
+    When I run rbee engine list
+    Then it says 7.8 GiB free   this engine cannot use it
 
   @own
   Scenario: A GPU becomes too hot

@@ -50,7 +50,7 @@ def helper(world, tmp_path):
 @given("an engine that ends at once, with exit code 0")
 def quitter(world, tmp_path):
     program = tmp_path / "llama-server"
-    program.write_text("#!/bin/sh\nexit 0\n")
+    program.write_text('#!/bin/sh\ncase "$*" in *--version*) echo "version: 1 (0)";; esac\n')
     program.chmod(0o755)
     world.home.env["RBEE_ENGINE_PATH"] = str(program)
 

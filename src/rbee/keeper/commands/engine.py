@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rbee.edge.config_file import chosen_engine_file, load_config
+from rbee.edge.devices import all_devices
 from rbee.edge.home import Home, default_home
 from rbee.edge.private_file import write_private
 from rbee.errors import RbeeError, human_bytes
@@ -20,6 +23,7 @@ from rbee.keeper.render import Screen, put
 from rbee.keeper.starting import cannot_write, status_of
 from rbee.wire.audit import said_of
 from rbee.wire.config import CHOSEN_ENGINE
+from rbee.wire.control import Device
 
 _DESCRIBE_S = 40.0
 
@@ -54,9 +58,13 @@ def _print(view: Mapping[str, Any], screen: Screen, *, used: bool) -> None:
     print(f"{mark} {view['kind']}   {view['build'] or '–'}   {where}{'   in use' if used else ''}")
     if view["problem"]:
         print(f"    {view['problem']}")
-    for device in view["devices"]:
-        memory = f"   {human_bytes(device['memory_bytes'])}" if device["memory_bytes"] else ""
-        print(f"    {device['id']:<10}{device['name']}{memory}")
+    for device in all_devices(msgspec.convert(view["devices"], tuple[Device, ...])):
+        memory = f"   {human_bytes(device.memory_bytes)}" if device.memory_bytes else ""
+        free = f", {human_bytes(device.free_bytes)} free" if device.free_bytes else ""
+        unused = (
+            "" if device.usable else f"   this engine cannot use it {marks.then} {device.advice}"
+        )
+        print(f"    {device.id:<10}{device.name}{memory}{free}{unused}")
 
 
 def _use(arguments: Sequence[str]) -> int:
