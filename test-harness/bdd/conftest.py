@@ -46,6 +46,7 @@ pytest_plugins = [
     "steps.looking",
     "steps.short_memory",
     "steps.crowds",
+    "steps.distance",
 ]
 
 

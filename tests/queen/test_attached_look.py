@@ -115,3 +115,11 @@ def test_a_list_of_any_model_is_given_before_one_is_chosen():
     look, _ = looked(theirs="")
     assert [one.name for one in look.listed] == [one["id"] for one in MODELS["data"]]
     assert look.error is None and look.foreign is None
+
+
+def test_how_long_the_answer_took_is_known():
+    """Of an answer; where there was none, nothing is made up."""
+    look, _ = looked()
+    assert 0 < look.took_s < 5
+    refused, _ = looked(key_env="NO_SUCH")
+    assert refused.took_s == 0

@@ -107,6 +107,11 @@ class AttachedWorkers:
         """Those that serve this model, well or not."""
         return [one.view for one in self._servers.values() if one.wish.model == model]
 
+    def delay_ms(self, id_: str) -> float | None:
+        """How long its last look took to be answered; None: it was not, or it is none of these."""
+        server = self._servers.get(id_)
+        return round(server.took_s * 1000, 1) if server is not None and server.took_s else None
+
     async def close(self) -> None:
         for server in self._servers.values():
             server.task.cancel()
@@ -152,6 +157,7 @@ class _Server:
         self._say = say
         self._state = START
         self._key = ""
+        self.took_s = 0.0
         self._foreign: Foreign | None = None
         self._error: RbeeError | None = None
         if look is not None:
@@ -211,6 +217,7 @@ class _Server:
 
     def _take(self, look: Look) -> tuple[Effect, ...]:
         """What a look found, in the words of the table."""
+        self.took_s = look.took_s
         event = Event.ANSWERED
         if look.error is not None:
             event = Event.SILENT if look.silent else Event.REFUSED

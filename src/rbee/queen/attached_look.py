@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rbee.edge.http_client import ConnectionLost, Endpoint, HttpClient
@@ -31,6 +31,8 @@ class Look:
     silent: bool = False
     """The error is that nothing came: it may be the network's doing."""
     key: str = ""
+    took_s: float = 0.0
+    """From the question to the whole answer; 0: there was none."""
 
 
 async def look_at(client: HttpClient, wish: Attachment, timing: Timing) -> Look:
@@ -39,6 +41,7 @@ async def look_at(client: HttpClient, wish: Attachment, timing: Timing) -> Look:
         key = await asyncio.to_thread(key_of, wish)
     except RbeeError as error:
         return Look(error=error)
+    asked_at = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(timing.attached_probe_s):
             status, body = await _models(client, wish, key)
@@ -50,7 +53,8 @@ async def look_at(client: HttpClient, wish: Attachment, timing: Timing) -> Look:
     if status in (401, 403):
         problem = f"it answered {status}"
         return Look(error=RbeeError("ATTACHED_KEY", worker=wish.id, problem=problem), key=key)
-    return _read(wish, status, body, key)
+    found = _read(wish, status, body, key)
+    return replace(found, took_s=asyncio.get_running_loop().time() - asked_at)
 
 
 def key_of(wish: Attachment) -> str:

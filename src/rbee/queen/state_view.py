@@ -111,6 +111,7 @@ def _worker(core: Core, worker: WorkerView) -> dict[str, Any]:
         "health": core.health.view(worker),
         "attached": worker.attached,
         "address": _address(worker),
+        "delay_ms": core.attached.delay_ms(worker.id),
     }
 
 

@@ -166,3 +166,13 @@ Feature: Servers that somebody else runs
     And a second server with the model hermes runs beside rbee
     When the network drops everything while the server there reads a prompt
     Then the answer is whole, and the server beside rbee gave all of it
+
+  @own
+  Scenario: How long a server takes to answer is measured and shown
+    Given the setting RBEE_HEALTH_EVERY_S is 0.3
+    And rbee is up
+    And a server of somebody else with the model hermes
+    And it is attached over a line that takes 120 ms each way
+    Then rbee shows that it takes at least 240 ms, and not twice as long
+    When the server is killed
+    Then rbee shows no time of it any more

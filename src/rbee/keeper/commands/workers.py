@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from rbee.errors import RbeeError
@@ -40,7 +41,7 @@ def _list(arguments: Sequence[str]) -> int:
             str(one["model"]),
             str(one["state"]).lower(),
             str(one["pid"] or "–"),
-            str(one.get("address") or one["port"] or "–"),
+            _where(one),
             f"{one.get('engine', '')} {one.get('build', '')}".strip() or "–",
             str(one["restarts"]),
             str(one.get("problem") or "–"),
@@ -50,6 +51,12 @@ def _list(arguments: Sequence[str]) -> int:
     head = ("WORKER", "MODEL", "STATE", "PID", "PORT", "ENGINE", "RESTARTS", "PROBLEM")
     print(table(head, rows, right=(3, 4, 6)) if rows else "No worker runs.")
     return 0
+
+
+def _where(one: Mapping[str, Any]) -> str:
+    """A port here; of an attached server its address, and how long it takes to answer a look."""
+    delay = f" ({one['delay_ms']:.0f} ms)" if one.get("delay_ms") else ""
+    return str(one.get("address") or one["port"] or "–") + delay
 
 
 def _logs(arguments: Sequence[str]) -> int:
