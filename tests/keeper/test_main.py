@@ -207,3 +207,16 @@ def test_screens_speak_of_rbee_not_of_bees() -> None:
             if re.match(r"\s*(says|do|means)=", line) or path.name == "help.py":
                 shown = re.sub(r"keeper/commands", "", line)
                 assert not words.search(shown), f"{path.name}: {line}"
+
+
+def test_words_that_are_no_text_are_refused(home: Home) -> None:
+    """A file's name may be any bytes; neither JSON nor a screen can carry them. (fuzz)"""
+    done = subprocess.run(
+        [sys.executable, "-m", "rbee.keeper", "workers", "logs", b"w\xff"],
+        capture_output=True,
+        env=environment(home),
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2 and b"word 3 behind rbee is no UTF-8" in done.stderr

@@ -263,3 +263,20 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         return '"' + "".join(letter for letter in value if letter.isalnum()) + '"'
     return str(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a" + ".a" * 50_000 + " = 1", "key in line 1"),
+        ("\n\n[models" + ".a" * 50_000 + "]", "key in line 3"),
+        ("limits.queue = 1" + "0" * 5000, "too many digits"),
+        ("x = " + "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_python_cannot_bear_is_refused(text, words):
+    """Keys and numbers without an end: minutes of work, or an error that is not TOML's. (fuzz)"""
+    with pytest.raises(RbeeError, match="CONFIG_INVALID") as caught:
+        read_config(home="/h", text=text, environment={}, flags={})
+
+    assert words in str(caught.value)

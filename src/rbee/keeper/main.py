@@ -49,6 +49,7 @@ def _print_help(given: list[str]) -> int:
 
 
 def _run(given: list[str]) -> int:
+    _check_text(given)
     command, *rest = given
     module = COMMANDS.get(command)
     if module is None:
@@ -61,6 +62,18 @@ def _run(given: list[str]) -> int:
     code = run(command, rest)
     sys.stdout.flush()
     return int(code)
+
+
+def _check_text(given: list[str]) -> None:
+    """Raises USAGE for bytes that are no text: nothing could carry them, neither JSON nor a
+    screen."""
+    for number, word in enumerate(given, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError as exc:
+            from rbee.errors import RbeeError
+
+            raise RbeeError("USAGE", problem=f"word {number} behind rbee is no UTF-8") from exc
 
 
 def _open_what_is_closed() -> None:

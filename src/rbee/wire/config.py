@@ -22,6 +22,8 @@ CHOSEN_ENGINE = "rbee engine use"
 DEFAULT = "default"
 
 _AUTO_WHOLE = {"auto": 0}
+_MOST_DOTS = 500
+"""In a key; none of ours has more than two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +277,18 @@ FLAGS: Mapping[str, Key] = MappingProxyType(
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
+    for number, line in enumerate(text.splitlines(), 1):
+        # Each part of a key is looked for among all before it: 50,000 of them took minutes.
+        if line.partition("=")[0].count(".") > _MOST_DOTS:
+            raise _invalid(FILE, f"it is not TOML: the key in line {number} has no end")
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
-        problem = str(exc) if isinstance(exc, ValueError) else "it is nested too deeply"
-        raise _invalid(FILE, f"it is not TOML: {problem}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise _invalid(FILE, f"it is not TOML: {exc}") from exc
+    except RecursionError as exc:
+        raise _invalid(FILE, "it is not TOML: it is nested too deeply") from exc
+    except ValueError as exc:
+        raise _invalid(FILE, "it is not TOML: a number in it has too many digits") from exc
 
 
 def _table(table: Mapping[str, Any], section: str) -> dict[str, Any]:
