@@ -146,7 +146,7 @@ class Dispatch:
     async def _relayed(
         self, task: Task, answer: Answer, attempt: Attempt, relay: Relay | None
     ) -> None:
-        watcher = self._telling(task, answer)
+        watcher = self._telling(task, answer) if relay is not None else None
         response = await attempt.open(relay, watcher)
         kind = response.header("content-type") or "application/json"
         streamed = kind.startswith("text/event-stream")
@@ -157,7 +157,7 @@ class Dispatch:
                 response.close()
                 problem = "it sent no JSON" if page else "it did not go on with the stream"
                 raise RbeeError("WORKER_LOST", model=task.served.name, tokens=0, problem=problem)
-        if relay is None or not streamed:
+        if relay is None or watcher is None or not streamed:
             body = await attempt.read(response, _WHOLE_BODY_BYTES)
             rename = renaming(foreign.theirs, task.served.name) if foreign else None
             body = rename(body) if rename is not None else body
