@@ -13,8 +13,8 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from rbee.edge.http_upstream import ConnectionLost, Response, Sink, Upstream
 from rbee.edge.peer import keep_asking
@@ -23,8 +23,7 @@ from rbee.policy.access import is_loopback
 __all__ = ["ConnectionLost", "Endpoint", "HttpClient", "Response", "Sink"]
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where an engine listens."""
 
     host: str

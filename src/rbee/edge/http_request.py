@@ -102,6 +102,8 @@ class RequestReader:
         self._raw_headers: list[tuple[bytes, bytes]] = []
         self._headers: list[tuple[str, str]] = []
         self._header_bytes = 0
+        self._header_bytes_max = bounds.header_bytes
+        self._header_count_max = bounds.header_count
         self._body: list[bytes] = []
         self._upgrading = False
         self._version = ""
@@ -160,13 +162,13 @@ class RequestReader:
             self._refuse(self._too_large("target", self._bounds.target_bytes))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value) + 4
-        if self._header_bytes > self._bounds.header_bytes:
-            self._refuse(self._too_large("head", self._bounds.header_bytes))
-        if len(self._raw_headers) >= self._bounds.header_count:
-            self._refuse(malformed(f"more than {self._bounds.header_count} headers"))
         # Trailers count too, and are then dropped: nothing here reads them.
+        self._header_bytes += len(name) + len(value) + 4
         self._raw_headers.append((name, value))
+        if self._header_bytes > self._header_bytes_max:
+            self._refuse(self._too_large("head", self._header_bytes_max))
+        if len(self._raw_headers) > self._header_count_max:
+            self._refuse(malformed(f"more than {self._header_count_max} headers"))
 
     def on_headers_complete(self) -> None:
         self._headers = [

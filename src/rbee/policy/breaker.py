@@ -36,6 +36,8 @@ class State(StrEnum):
     HALF = "half_open"
     TRIAL = "trial"
 
+    __hash__ = str.__hash__  # Enum's own is a Python function, and tables are looked up often
+
 
 class Event(StrEnum):
     SERVED = "SERVED"
@@ -52,6 +54,8 @@ class Event(StrEnum):
     TRIAL_FAULT = "TRIAL_FAULT"
     TRIAL_LEFT = "TRIAL_LEFT"
     """The trial ended without a verdict: cancelled, or refused for its own sake."""
+
+    __hash__ = str.__hash__  # Enum's own is a Python function, and tables are looked up often
 
 
 class Effect(StrEnum):

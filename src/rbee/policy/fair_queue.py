@@ -34,6 +34,8 @@ class Priority(StrEnum):
     NORMAL = "normal"
     LOW = "low"
 
+    __hash__ = str.__hash__  # Enum's own is a Python function, and tables are looked up often
+
 
 COST = {Priority.HIGH: 1, Priority.NORMAL: 8, Priority.LOW: 64}
 """How far one request moves its key's turn on."""

@@ -33,6 +33,8 @@ class Standing(StrEnum):
     LESS = "less"
     NOTHING = "nothing"
 
+    __hash__ = str.__hash__  # Enum's own is a Python function, and tables are looked up often
+
 
 class Event(StrEnum):
     SLOW = "SLOW"

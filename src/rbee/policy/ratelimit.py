@@ -64,8 +64,12 @@ def whole_s(wait_s: float) -> int:
 
 def estimate(body_bytes: int, body: Mapping[str, Any]) -> int:
     """Tokens of a request before anybody has counted them: its text and the answer it allows."""
-    asked = next((body[name] for name in _LENGTHS if _is_length(body.get(name))), ANSWER_TOKENS)
-    return max(1, body_bytes // BYTES_PER_TOKEN) + int(asked)
+    asked = ANSWER_TOKENS
+    for name in _LENGTHS:
+        if name in body and _is_length(body[name]):
+            asked = int(body[name])
+            break
+    return max(1, body_bytes // BYTES_PER_TOKEN) + asked
 
 
 def reset_text(seconds: float) -> str:

@@ -48,7 +48,7 @@ Rank = tuple[bool, float, int, str]
 
 
 def _rank(one: Candidate) -> Rank:
-    return (one.degraded, one.load, one.used, one.id)
+    return (one.degraded, (one.busy + one.failed) / one.slots, one.used, one.id)
 
 
 _Seat = tuple[Candidate, int, int, Rank | None]
@@ -102,6 +102,22 @@ class Board:
         if rank is not None:
             self.free += free
             insort(self._order, rank)
+
+    def recount(self, worker: str, *, busy: int, used: int) -> None:
+        """A worker that serves has so many answers now, and got its last one as this number."""
+        seat = self._known.get(worker)
+        if seat is None:
+            return
+        one, limit, free_before, rank = seat
+        if rank is not None:
+            del self._order[bisect_left(self._order, rank)]
+        one = Candidate(one.id, one.slots, busy, one.degraded, one.room, one.failed, used)
+        free = limit - busy if busy < limit else 0
+        rank = _rank(one) if free else None
+        if rank is not None:
+            insort(self._order, rank)
+        self.free += free - free_before
+        self._known[worker] = (one, limit, free, rank)
 
     def drop(self, worker: str) -> None:
         """It does not serve any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from rbee.edge.http_client import Endpoint
 from rbee.wire.control import WorkerView
 
@@ -15,11 +17,11 @@ def path_of(worker: WorkerView, path: str) -> str:
     return worker.base + path.removeprefix("/v1") if worker.base != "/v1" else path
 
 
-def headers_of(worker: WorkerView) -> list[tuple[str, str]]:
-    headers = [
-        ("host", endpoint_of(worker).authority),
-        ("content-type", "application/json"),
-    ]
-    if worker.key:
-        headers.append(("authorization", f"Bearer {worker.key}"))
-    return headers
+def headers_of(worker: WorkerView) -> tuple[tuple[str, str], ...]:
+    return _headers(endpoint_of(worker), worker.key)
+
+
+@lru_cache(maxsize=1024)
+def _headers(endpoint: Endpoint, key: str) -> tuple[tuple[str, str], ...]:
+    headers = (("host", endpoint.authority), ("content-type", "application/json"))
+    return (*headers, ("authorization", f"Bearer {key}")) if key else headers

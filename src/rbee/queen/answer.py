@@ -102,6 +102,9 @@ class Answer:
         """Add a header; without effect once the status line is out."""
         self._headers.append((name, value))
 
+    def extra_headers(self, more: Headers) -> None:
+        self._headers += more
+
     def begin_stream(self) -> None:
         """Send 200 and the headers of an event stream, once."""
         if not self.exchange.started and not self.exchange.closed:

@@ -125,6 +125,8 @@ class Core:
         problem = self.lanes.lane(lane).problem
         if problem is not None:
             raise RbeeError.from_report(problem)
+        if served.stored is not None and not ours and len(self.roster.board(lane)):
+            return
         self.check_hive(lane)
         if served.stored is None:
             self._ensure_unstored(served, lane)

@@ -152,7 +152,7 @@ class Dispatch:
     async def _relayed(
         self, task: Task, answer: Answer, attempt: Attempt, relay: Relay | None
     ) -> None:
-        watcher = self._telling(task, answer)
+        watcher = self._telling(task, answer) if relay is not None else None
         response = await attempt.open(relay, watcher)
         kind = response.header("content-type") or "application/json"
         streamed = relay is not None and kind.startswith("text/event-stream")
@@ -163,7 +163,7 @@ class Dispatch:
                 response.close()
                 problem = "it sent no JSON" if page else "it did not go on with the stream"
                 raise _rubbish(task, problem)
-        if relay is None or not streamed:
+        if relay is None or watcher is None or not streamed:
             body = await attempt.read(response, _WHOLE_BODY_BYTES)
             if not is_json(body):
                 raise _rubbish(task, "it sent no JSON")

@@ -43,6 +43,8 @@ class Guard:
         self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None
     ) -> None:
         self._slice.pop(self, None)
+        # Who looks knows this guard: a circle for each request would keep the collector busy.
+        self._look = _blind
         if self._error is None or self._task.uncancel() > self._before:
             return
         if kind is asyncio.CancelledError:
@@ -58,6 +60,10 @@ class Guard:
         error = self._look(now)
         if error is not None:
             self.end(error)
+
+
+def _blind(now: float) -> None:
+    """The look of a guard that was left."""
 
 
 class Lookout:

@@ -128,11 +128,14 @@ class Roster:
         if count > self._busy.get(id_, 0):
             self._uses += 1
             self._used[id_] = self._uses
-        if count or id_ in self._workers:
+        worker = self._workers.get(id_)
+        if worker is not None:
+            self._busy[id_] = count
+            self.board(_lane(worker)).recount(id_, busy=count, used=self._used.get(id_, 0))
+        elif count:
             self._busy[id_] = count
         else:
             self._busy.pop(id_, None)
-        self._seat_known(id_)
 
     def allow(self, id_: str, allowance: Allowance) -> None:
         """Its health lets it have so much."""

@@ -85,8 +85,7 @@ class Visit:
                 self.caller, lambda: ratelimit.estimate(size_bytes, body), now
             )
         finally:
-            for name, value in core.allowances.headers(self.caller, now):
-                answer.extra_header(name, value)
+            answer.extra_headers(core.allowances.headers(self.caller, now))
 
 
 class Router:

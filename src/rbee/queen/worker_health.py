@@ -42,6 +42,8 @@ class _Record:
     slow: Slow | None = None
     start_share: float = 1.0
     failed: int = 0
+    allowed: tuple[float, int] = (1.0, 0)
+    """What the roster was told last: all of its slots, before it was told anything."""
     until: float = 0.0
     """When it gets another chance, while its breaker is open or it is held back."""
 
@@ -192,7 +194,10 @@ class WorkerHealth:
         return record
 
     def _allow(self, record: _Record) -> None:
-        self._roster.allow(record.worker.id, Allowance(record.share, record.failed))
+        now = (record.share, record.failed)
+        if now != record.allowed:
+            record.allowed = now
+            self._roster.allow(record.worker.id, Allowance(*now))
 
     def _later(self, after_s: float, ring: Callable[[_Record], None], record: _Record) -> None:
         self._numbers += 1

@@ -48,6 +48,9 @@ class Splitter:
 
 
 def _parse(block: bytes) -> Event:
+    if block.startswith(b"data: ") and b"\n" not in block:
+        # Nearly all events of nearly all engines.
+        return Event(block + b"\n\n", block[6:])
     data: list[bytes] = []
     name = b""
     for line in block.split(b"\n"):
