@@ -103,6 +103,9 @@ class SimResponse:
     async def read(self, limit_bytes: int) -> bytes:
         return b'{"error":{"message":"sick","code":500}}' if self.status != 200 else b"{}"
 
+    def whole(self, limit_bytes: int) -> bytes | None:
+        return None
+
     def stream(self, sink: Any) -> None:
         self._sink = sink
         self._tell()
