@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,20 @@ from codes_seen import SEEN
 
 @contextmanager
 def taken_port() -> Iterator[int]:
-    """A loopback port that another program holds."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen()
-        yield sock.getsockname()[1]
+    """A loopback port that another program holds; the next one is free. Both lie below those that
+    the kernel gives to connections, or one of these could take the second."""
+    for first in random.sample(range(20000, 30000), 100):
+        with socket.socket() as sock, socket.socket() as following:
+            try:
+                sock.bind(("127.0.0.1", first))
+                following.bind(("127.0.0.1", first + 1))
+            except OSError:
+                continue
+            following.close()
+            sock.listen()
+            yield first
+            return
+    raise AssertionError("no two free ports in a row")
 
 
 def raw(port: int, data: bytes, within_s: float = 10, *, ends: bool = True) -> bytes:

@@ -146,11 +146,13 @@ Feature: Workers that die, and come back
 
   @own
   Scenario: A worker that does not come to life
-    Given the setting RBEE_WORKER_START_S is 0.01
+    Given the setting RBEE_WORKER_START_S is 2
     And the model tiny is stored
     And rbee is up
-    When I begin to serve the model tiny
+    When the worker gets SIGSTOP as it starts
     Then the event log names WORKER_START_TIMEOUT
+    And nothing is left of its process group
+    And a request is served
 
   @own
   Scenario: A load that makes no progress

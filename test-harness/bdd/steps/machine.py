@@ -117,16 +117,26 @@ def few_files(world, count):
 
 @when(parsers.parse("the engine gets {name} while it loads"))
 def stopped_in_load(world, name):
+    signal_begun(world, SIGNALS[name], "--host-engine")
+
+
+@when(parsers.parse("the worker gets {name} as it starts"))
+def stopped_in_start(world, name):
+    signal_begun(world, SIGNALS[name], "rbee.worker")
+
+
+def signal_begun(world, number, word):
+    """Serve a model, and signal the first process of it that has this word on its command line."""
     serving = world.home.begin("serve", "tiny", "--no-wait")
 
-    def engine():
+    def begun():
         for process in world.home.processes():
-            if "--host-engine" in process.cmdline():
+            if word in process.cmdline():
                 return process
         return None
 
-    found = eventually(engine, within_s=20)
-    found.send_signal(SIGNALS[name])
+    found = eventually(begun, within_s=20)
+    found.send_signal(number)
     world.seen["group"] = os.getpgid(found.pid)
     serving.communicate(timeout=20)
 
