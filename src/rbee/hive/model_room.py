@@ -59,6 +59,7 @@ class ModelRoom:
         self._store = Store(Path(settings.models_dir or home.models))
         self._index = Index(self._store.root / "index.sqlite")
         self._news = news
+        self._looking = asyncio.Lock()
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -236,7 +237,9 @@ class ModelRoom:
         return manifest
 
     async def _read(self) -> None:
-        self.views, known = await asyncio.to_thread(self._look)
+        # One look after the other: one that began before a change must not end after its look.
+        async with self._looking:
+            self.views, known = await asyncio.to_thread(self._look)
         if known.damage or known.problem:
             self._news.index_trouble(known)
 

@@ -197,7 +197,7 @@ def whole(world, model):
     """The store names it, and its bytes are those of the registry; nothing half-made is beside."""
     known = listed(world)
     found = next((one for one in known if one.get("digest") == model.digest), None)
-    assert found is not None, known
+    assert found is not None, (world.seen.get("ended", {}).get(model.name), known)
     shown = json.loads(world.home.keeper("models", "show", found["name"], "--json").out)
     with Path(shown["path"]).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
