@@ -1,15 +1,14 @@
 """A `llama-server` with GPUs that fail when a test says so, and no model: it answers self-tests.
 
 Files in its folder say what its devices do: `devices` is the list that it prints; `CUDA0` what a
-load on that device says before it aborts (`nothing`: it puts nothing there); `CUDA0.lost` the same
-for one that serves; `layers` how many of them it puts there (`12/31`).
+load on that device says before it aborts (`nothing`: it puts nothing there); `layers` how many of
+them it puts there (`12/31`).
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -51,7 +50,6 @@ def main(folder: str, arguments: list[str]) -> None:
         print(f"load_tensors: offloaded {(here / 'layers').read_text()} layers to GPU")
     for one in used:
         print(f"load_tensors:        {one} model buffer size =    92.10 MiB")
-    threading.Thread(target=_watch, args=(here, devices), daemon=True).start()
     server = HTTPServer(("127.0.0.1", 0), _Answers)
     print(f"main: server is listening on http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
@@ -69,14 +67,6 @@ def _loads(fault: Path) -> bool:
 def _abort(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
     os.abort()
-
-
-def _watch(here: Path, devices: list[str]) -> None:
-    never = threading.Event()
-    while not never.wait(0.02):
-        for one in devices:
-            if (here / f"{one}.lost").exists():
-                _abort((here / f"{one}.lost").read_text())
 
 
 class _Answers(BaseHTTPRequestHandler):

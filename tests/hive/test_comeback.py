@@ -15,8 +15,6 @@ from tests.hive.stage import Stage, stage, wish
 
 pytestmark = pytest.mark.timeout(120)
 
-LOST = "CUDA error: unspecified launch failure"
-
 
 class Scene:
     """A hive with an engine that has these GPUs."""
@@ -50,14 +48,8 @@ class Scene:
     def fails(self, device: str, message: str) -> None:
         (self.gpus / device).write_text(message)
 
-    def is_lost(self, device: str, message: str = LOST) -> None:
-        """Under whoever runs there, and whoever comes."""
-        self.fails(device, message)
-        (self.gpus / f"{device}.lost").write_text(message)
-
     def is_well(self, device: str) -> None:
-        for name in (device, f"{device}.lost"):
-            (self.gpus / name).unlink(missing_ok=True)
+        (self.gpus / device).unlink()
 
 
 def _play(
@@ -78,24 +70,6 @@ def _play(
     asyncio.run(run())
 
 
-def test_a_lost_gpu_is_left_and_returned_to(tmp_path: Path, model_file: Path) -> None:
-    """The next link serves at once and says why; the new one serves before the old one drains."""
-
-    async def story(hive: Scene) -> None:
-        hive.want()
-        assert (await hive.ready_on("cuda:0")).degraded == ""
-        hive.is_lost("CUDA0")
-        below = await hive.ready_on("vulkan:0")
-        assert "cuda:0: CUDA: unspecified launch failure" in below.degraded
-        told = await hive.scene.event("GPU_ERROR")
-        assert told.outcome == "ok" and "cuda:0 rests" in told.done
-        hive.is_well("CUDA0")
-        assert (await hive.ready_on("cuda:0")).degraded == ""
-        await hive.told("cuda:0 serves again")
-
-    _play(tmp_path, model_file, ("CUDA0", "Vulkan0"), story)
-
-
 def test_a_trial_that_fails_changes_nothing(tmp_path: Path, model_file: Path) -> None:
     """Who serves goes on with the same process, and the pause grows."""
 
@@ -106,22 +80,6 @@ def test_a_trial_that_fails_changes_nothing(tmp_path: Path, model_file: Path) ->
         await hive.told("stays where it is")
         assert (await hive.ready_on("cpu")).pid == worker.pid
         assert worker.id in hive.scene.workers
-        hive.is_well("CUDA0")
-        assert (await hive.ready_on("cuda:0")).degraded == ""
-
-    _play(tmp_path, model_file, ("CUDA0",), story)
-
-
-def test_a_gpu_that_is_insisted_on_is_refused_until_it_is_well(
-    tmp_path: Path, model_file: Path
-) -> None:
-    """Nothing is tried elsewhere; it serves by itself once the device does."""
-
-    async def story(hive: Scene) -> None:
-        hive.fails("CUDA0", LOST)
-        hive.want(device="cuda:0", fallback=False)
-        problem = (await hive.scene.unservable()).problem
-        assert problem.code == "DEVICE_FAULTY" and problem.details["retry_after_s"] > 0
         hive.is_well("CUDA0")
         assert (await hive.ready_on("cuda:0")).degraded == ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 from rbee.edge.home import Home
@@ -96,7 +97,8 @@ def test_a_lost_device_rests_for_all_and_a_full_one_for_its_model(tmp_path: Path
         assert room.views()[1].rests == "for m: it is full"
         room.failed(("cuda:0",), WISH, "GPU_ERROR", "it was lost")
         assert room.barred(OTHER) == {"cuda:0"}
-        assert room.views()[1].rests == "it was lost" and room.views()[1].rests_s > 50
+        assert room.views()[1].rests == "it was lost"
+        assert 50 < room.views()[1].rests_until - time.time() < 70
         resting = room.machine(OTHER).resting["cuda:0"]
         assert resting.why == "it was lost" and 50 < resting.rests_s <= 60
         room.forget(WISH)

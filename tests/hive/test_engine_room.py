@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,18 @@ def test_a_broken_cache_is_asked_anew(tmp_path: Path) -> None:
     _room(tmp_path)
     (tmp_path / "state" / "engine.json").write_bytes(b"{")
     assert not _room(tmp_path).known
+
+
+def test_an_engine_that_is_late_once_is_still_an_engine(tmp_path: Path) -> None:
+    """Asked again for its devices, it says nothing that can be read: what it said before holds."""
+    binary = tmp_path / "llama-server"
+    binary.write_text("#!/bin/sh\necho 'version: 1 (0)'\n")
+    binary.chmod(0o755)
+    room = _room(tmp_path, engine_path=str(binary))
+    asyncio.run(room.ask())
+    before = binary.stat()
+    with binary.open("r+") as program:
+        program.write("#!/bin/sh\nexit 7         \n")
+    os.utime(binary, ns=(before.st_atime_ns, before.st_mtime_ns))
+    asyncio.run(room.ask(again=True))
+    assert room.require().build == "1 (0)"

@@ -1,6 +1,7 @@
 """Commands that only look: explain, config, events, logs, engine, models, ps."""
 
 import json
+import re
 import time
 
 import pytest
@@ -189,6 +190,17 @@ def test_ps_says_who_gets_less_and_how_long_the_line_is(rbee: Rbee, scripted: Sc
     assert "ready, cut off" in shown and "2, 31 s" in shown
     assert "m (w1) failed too often; tried again in 7.0 s" in shown
     assert "m (w2) is slow, first token 4.0 s against 0.5 s of its peers" in shown
+
+
+def test_ps_says_which_devices_rest_or_are_hot(rbee: Rbee, scripted: Scripted) -> None:
+    """Why, and when they are looked for again."""
+    well = {"id": "cpu", "rests": "", "rests_until": 0.0, "hot": False, "celsius": 0}
+    lost = {**well, "id": "cuda:0", "rests": "it was lost", "rests_until": time.time() + 50}
+    hot = {**well, "id": "cuda:1", "hot": True, "celsius": 95}
+    scripted.say("/rbee/ps", {**PS, "devices": [well, lost, hot]})
+    shown = rbee("ps").stdout
+    assert re.search(r"cuda:0 rests, looked for again in \d\d s: it was lost", shown)
+    assert "cuda:1 is too hot: 95 °C" in shown and "cpu rests" not in shown
 
 
 def test_stop_tells_workers_from_models(rbee: Rbee, scripted: Scripted) -> None:

@@ -130,7 +130,7 @@ class DeviceRoom:
                 one,
                 free_bytes=one.free_bytes // _TOLD_STEP_BYTES * _TOLD_STEP_BYTES,
                 rests=_rests(whose, held[whose]) if whose else "",
-                rests_s=float(round(max(0.0, held[whose].until - now))) if whose else 0.0,
+                rests_until=round(time.time() + held[whose].until - now) if whose else 0.0,
             )
             told.append(shown)
         return tuple(told)

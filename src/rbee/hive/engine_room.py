@@ -110,6 +110,10 @@ class EngineRoom:
         devices = await asyncio.to_thread(all_devices, engine.devices if engine else _CPU)
         if stamp != self._stamp or engine is None:
             return
+        if engine.problem and self.known and not self.engine.problem:
+            # The same file was an engine before: a machine under load made it late.
+            self._log.warning("the engine was asked again in vain", problem=engine.problem)
+            return
         self.engine, self.devices, self.known = engine, devices, True
         self._keep(_Kept(stamp, engine, devices))
         if engine.problem:

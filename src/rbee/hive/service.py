@@ -243,7 +243,7 @@ class Hive:
     async def prepare(self, wish: ModelWish) -> tuple[Plan, ...]:
         """A wish made concrete, in all the ways in which it may run. Raises why it cannot."""
         if needs_engine_facts(wish, self.engine.engine):
-            await self.engine.ask()
+            await self.engine.ask(again=bool(self.engine.engine.problem))
         engine = self.engine.require()
         await self.devices.look_before_load()
         stored = await self.models.ready(wish.ref)

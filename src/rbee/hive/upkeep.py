@@ -56,9 +56,8 @@ class Upkeep:
         self._look_at_engine(quiet=self._ticks >= _QUIET_AFTER_TICKS)
 
     def _tell_devices(self) -> None:
-        """What became of them since the queen heard of them last; the countdown everybody can count
-        for himself."""
-        now = tuple(structs.replace(one, rests_s=0.0) for one in self._hive.devices.views())
+        """What became of them since the queen heard of them last."""
+        now = tuple(structs.replace(one, rests_until=0.0) for one in self._hive.devices.views())
         if now != self._told:
             self._told = now
             self._hive.engine_changed()

@@ -33,8 +33,8 @@ class Device(msgspec.Struct, frozen=True):
     """It is so hot that its driver slows it down, or is about to."""
     rests: str = ""
     """Why no model is loaded on it for now; empty: it is well."""
-    rests_s: float = 0.0
-    """Until it is tried again."""
+    rests_until: float = 0.0
+    """When it is looked for again, in seconds since the epoch."""
     holders: tuple[Holder, ...] = ()
     """Who holds its memory, largest first, as far as its driver tells."""
 

@@ -203,7 +203,7 @@ def _gpu(device: Mapping[str, Any]) -> Finding:
     ]
     says += f"; held by {', '.join(held)}" if held else ""
     if device["rests"]:
-        again = f"tried again in {duration(device['rests_s'])}"
+        again = f"looked for again in {duration(max(0.0, device['rests_until'] - time.time()))}"
         return Finding("other", "gpu", f"{says}; rests, {again}: {device['rests']}", "rbee events")
     if device["hot"]:
         return Finding("other", "gpu", f"{says}; too hot: {device['celsius']} °C", "rbee events")

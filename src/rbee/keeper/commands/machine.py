@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -115,6 +116,13 @@ def remarks(found: Mapping[str, Any], screen: Screen) -> list[str]:
     for device in found.get("devices_unusable", ()):
         then = f" {mark.then} {device['advice']}" if device["advice"] else ""
         lines.append(f"{mark.other} {device['name']} cannot be used by this engine{then}")
+    for device in found.get("devices", ()):
+        if device["rests"]:
+            left_s = max(0.0, device["rests_until"] - time.time())
+            again = f"looked for again in {duration(left_s)}"
+            lines.append(f"{mark.other} {device['id']} rests, {again}: {device['rests']}")
+        if device["hot"]:
+            lines.append(f"{mark.other} {device['id']} is too hot: {device['celsius']} °C")
     for machine in found["hives"]:
         if machine["state"] != "connected":
             lines.append(f"{mark.failed} machine {machine['id']} does not answer; rbee restarts it")
