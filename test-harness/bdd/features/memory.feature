@@ -18,7 +18,7 @@ Feature: Memory is shared out, and runs out for one worker at a time
     Given the setting RBEE_WORKER_MEMORY is 400MiB
     And rbee serves the model tiny with --replicas 2
     And control groups can bound memory here
-    And a short stream is running
+    And an answer of 120 tokens is running
     When memory runs out in the control group of the worker that answers
     Then the event log names WORKER_OUT_OF_MEMORY
     And every stream ended with its finish

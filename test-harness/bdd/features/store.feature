@@ -210,3 +210,14 @@ Feature: The store of models
     Then it exits with 0
     And a worker of the new version serves
     And the old version is gone from the store
+
+  @own @serial
+  Scenario: A new version takes over while clients are served
+    Given the setting RBEE_DRAIN_S is 60
+    And rbee serves the model tiny
+    And an answer of 200 tokens is running
+    When a new version of tiny is pulled while a client asks again and again
+    Then it exits with 0
+    And the stream ended with its finish, on the old version
+    And every answer was 200, first of the old version, then of the new one
+    And both versions were shown beside one another

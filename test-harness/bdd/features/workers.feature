@@ -105,7 +105,7 @@ Feature: Workers that die, and come back
   @own
   Scenario: One of two workers is ended by its id
     Given rbee serves the model tiny with --replicas 2
-    And a short stream is running
+    And an answer of 120 tokens is running
     When I shut down the worker that is idle
     Then it exits with 0
     And every stream ended with its finish
@@ -117,7 +117,7 @@ Feature: Workers that die, and come back
   Scenario: An engine that says it lives, and makes no token
     Given the setting RBEE_LIMITS_STALL is 3s
     And rbee serves the model tiny with --replicas 2
-    And a short stream is running
+    And an answer of 120 tokens is running
     When the thread of the engine that computes is stopped
     Then meanwhile it says that it is well
     And every stream ended with its finish

@@ -56,11 +56,6 @@ def short_streams_running(world, count):
     eventually(lambda: all(one.tokens > 1 for one in world.streams), within_s=40)
 
 
-@given("a short stream is running")
-def short_stream_running(world):
-    short_streams_running(world, 1)
-
-
 @given(parsers.parse("{count:d} clients wait for a slot"))
 def clients_wait(world, count):
     for number in range(count):

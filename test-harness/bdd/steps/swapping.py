@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import threading
 
 from pytest_bdd import given, parsers, then, when
 
 from eventually import eventually
+from faults import files
 
 
 @when(parsers.parse("I ask {names} in turn, {times:d} times"))
@@ -163,3 +166,73 @@ def advised(world):
     told = re.search(r"rbee (serve tiny --ctx \d+ --parallel \d+)", world.outcome.err)
     assert told, str(world.outcome)
     world.keeper(*told.group(1).split())
+
+
+@given(parsers.parse("an answer of {count:d} tokens is running"))
+def answer_running(world, count):
+    """It ends at its last token and not before."""
+    stream = world.home.stream(prompt="Tell a story.", max_tokens=count, ignore_eos=True)
+    world.streams.append(stream)
+    eventually(lambda: stream.tokens > 2, within_s=20)
+
+
+@when("a new version of tiny is pulled while a client asks again and again")
+def swapped(world):
+    """Until the new version has answered."""
+    old = world.ready_worker()
+    answers, over = [], threading.Event()
+
+    def client():
+        while not over.is_set():
+            answers.append(world.home.chat(max_tokens=4))
+
+    asking = threading.Thread(target=client, daemon=True)
+    asking.start()
+    file = world.home.file()
+    fresh = file.with_name("fresh")
+    shutil.copy(world.home.model, fresh)
+    files.marked(fresh, 9)
+    fresh.replace(file)
+    world.keeper("models", "pull", str(file))
+
+    def taken_over():
+        found = [one for one in world.home.workers("READY", "BUSY") if one["id"] != old["id"]]
+        return found and found[0]["id"] in workers_of(answers) and found[0]
+
+    try:
+        new = eventually(taken_over, within_s=40)
+        world.seen["beside"] = {one["id"]: one["digest"] for one in world.home.workers()}
+        assert not world.streams[-1].ended.is_set(), "the stream was over before the new version"
+    finally:
+        over.set()
+        asking.join(60)
+    world.seen.update(answers=answers, old=old, new=new)
+
+
+def workers_of(answers):
+    """Who gave the answers, in their order."""
+    return [one.json()["rbee"]["worker"] for one in answers if one.status_code == 200]
+
+
+@then("the stream ended with its finish, on the old version")
+def finished_on_old(world):
+    stream = world.streams[-1]
+    assert stream.ended.wait(60), "the stream hangs"
+    (finish,) = [line for line in stream.lines if '"finish_reason":"' in line]
+    told = json.loads(finish.removeprefix("data: "))["rbee"]
+    assert told["worker"] == world.seen["old"]["id"] and not told.get("splices"), told
+
+
+@then("every answer was 200, first of the old version, then of the new one")
+def old_then_new(world):
+    all_served(world)
+    old, new = world.seen["old"]["id"], world.seen["new"]["id"]
+    assert set(workers_of(world.seen["answers"])) == {old, new}
+    print(f"{len(world.seen['answers'])} answers across the swap")
+
+
+@then("both versions were shown beside one another")
+def shown_beside(world):
+    old, new = world.seen["old"], world.seen["new"]
+    assert old["digest"] != new["digest"]
+    assert world.seen["beside"] == {old["id"]: old["digest"], new["id"]: new["digest"]}

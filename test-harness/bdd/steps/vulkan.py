@@ -46,6 +46,11 @@ def driver_gone(world):
     world.seen["driver"].rename(world.seen["driver"].with_suffix(".away"))
 
 
+@when("the driver of that device is back")
+def driver_back(world):
+    world.seen["driver"].with_suffix(".away").rename(world.seen["driver"])
+
+
 @then(parsers.parse("the worker is on {device}, with all layers"))
 def on_device(world, device):
     worker = world.ready_worker()
