@@ -29,6 +29,8 @@ pytest_plugins = [
     "steps.splicing",
     "steps.attached",
     "steps.attached_far",
+    "steps.attached_real",
+    "steps.attached_tools",
     "steps.hanging_up",
     "steps.admission",
     "steps.registries",

@@ -1,8 +1,8 @@
 """A server that somebody else runs, as rbee meets them: OpenAI's routes, and nothing of llama.cpp.
 
-A double of a third party, for what no engine here does: tool-call deltas as vLLM writes them, a key
-that is asked for, a server that is full. It counts where a model would speak, refuses fields that
-only llama.cpp knows, and writes down what it is asked.
+A double of a third party, for what no engine here does: tool-call deltas as vLLM writes them, or as
+they were recorded, a key that is asked for, a server that is full. It counts where a model would
+speak, refuses fields that only llama.cpp knows, and writes down what it is asked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 FOREIGN_FIELDS = ("return_progress", "cache_prompt", "prompt_progress", "id_slot")
@@ -103,6 +105,9 @@ class Double(BaseHTTPRequestHandler):
             PACE.wait(self.told.prompt_s)
         if str(body["messages"][0]["content"]) == "Begin never":
             PACE.wait(HANGS_S)
+        if body.get("tools") and self.told.recorded:
+            self._replay(head)
+            return
         deltas, finish = _deltas(body)
         for number, delta in enumerate([{"role": "assistant", "content": ""}, *deltas]):
             if number == 4 and str(body["messages"][0]["content"]) == "Stop in the middle":
@@ -114,6 +119,18 @@ class Double(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": said}
         usage["total_tokens"] = PROMPT_TOKENS + said
         self._event({**head, "choices": [], "usage": usage})
+        self._chunk(b"data: [DONE]\n\n")
+        self._chunk(b"")
+
+    def _replay(self, head: dict[str, Any]) -> None:
+        """What was recorded, event by event, with ids of this answer."""
+        for value in recorded(Path(self.told.recorded)):
+            for choice in value["choices"]:
+                for call in choice["delta"].get("tool_calls") or ():
+                    if call.get("id"):
+                        call["id"] = uuid.uuid4().hex
+            self._event({**value, **head})
+            PACE.wait(self.told.gap_s)
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
 
@@ -142,6 +159,13 @@ class Double(BaseHTTPRequestHandler):
 
     def log_message(self, *words: object) -> None:
         """Nothing goes to a terminal."""
+
+
+def recorded(path: Path) -> Iterator[dict[str, Any]]:
+    """The chunks of a recorded answer."""
+    for line in path.read_text().splitlines():
+        if line.startswith("data: {"):
+            yield json.loads(line[6:])
 
 
 def _deltas(body: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
@@ -174,6 +198,7 @@ def main() -> None:
     parser.add_argument("--key", default="")
     parser.add_argument("--gap-s", type=float, default=0.01)
     parser.add_argument("--prompt-s", type=float, default=0, help="how long it reads a long prompt")
+    parser.add_argument("--recorded", default="", help="the answer to whoever brings tools")
     parser.add_argument("--log", default="")
     Double.told = parser.parse_args()
     server = ThreadingHTTPServer((Double.told.host, Double.told.port), Double)

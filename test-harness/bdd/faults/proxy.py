@@ -1,4 +1,5 @@
-"""Stands between rbee and a server, and breaks the answer that it is told to break, once.
+"""Stands between rbee and a server, and breaks the answer that it is told to break, once; or is
+sick for good: it cuts every answer, slows it down, or holds it back.
 
 What it does not break it passes on as it comes. Faults come after so many events of a stream.
 """
@@ -54,14 +55,29 @@ class Arm:
             return True
 
 
+@dataclass
+class Sickness:
+    """What befalls every answer."""
+
+    cuts_after: int | None = None
+    """So many events."""
+    pause_s: float = 0.0
+    """Before each event."""
+    gate: threading.Event | None = None
+    """Nothing goes out before it is set."""
+
+
 class Proxy:
-    """Listens on a port of its own; breaks what its `arm` says."""
+    """Listens on a port of its own; breaks what its `arm` and its `sickness` say."""
 
     def __init__(self, port: int) -> None:
         self._server_port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.arm: Arm | None = None
+        self.sickness = Sickness()
+        self.asked = 0
+        """Requests for answers that came this way."""
         self._sockets: list[socket.socket] = []
 
     def run(self) -> None:
@@ -97,6 +113,9 @@ class Proxy:
                 if not block:
                     return
                 if one is client:
+                    if block.startswith((b"POST ", b"GET ")):
+                        cutter.asked = block.startswith(b"POST ")
+                        self.asked += cutter.asked
                     cutter.events = 0
                     server.sendall(block)
                 elif not self._answer(cutter.take(block), cutter, client):
@@ -106,6 +125,8 @@ class Proxy:
         """Pass on what the server said. False: the connection has no more to say."""
         for part in parts:
             cutter.events += b"data: " in part
+            if cutter.asked and not self._is_well(part, cutter, client):
+                return False
             arm = self.arm
             if arm is not None and arm.strikes(part, cutter.events):
                 changed = _strike(arm.fault, part, client)
@@ -116,12 +137,26 @@ class Proxy:
                 client.sendall(part)
         return True
 
+    def _is_well(self, part: bytes, cutter: _Cutter, client: socket.socket) -> bool:
+        """Whether the connection may go on."""
+        sick = self.sickness
+        if sick.gate is not None:
+            sick.gate.wait(_LIMIT_S)
+        if sick.pause_s and b"data: " in part:
+            PACE.wait(sick.pause_s)
+        if sick.cuts_after is not None and cutter.events > sick.cuts_after:
+            client.sendall(part[: len(part) // 2])
+            return False
+        return True
+
 
 class _Cutter:
     """Cuts what a server says after each event; what is no event goes through at once."""
 
     def __init__(self) -> None:
         self.events = 0
+        self.asked = False
+        """What goes through is an answer, not what a server says of itself."""
         self._held = b""
 
     def take(self, block: bytes) -> list[bytes]:

@@ -114,6 +114,16 @@ Feature: Servers that somebody else runs
   @own
   Scenario: Recorded tool calls are replayed, whatever breaks
     Given rbee is up
+    And two servers behind a broken proxy that say what a llama-server said
+    Then the recorded tool calls come whole and once, though the proxy cuts it after 4 events
+    And the recorded tool calls come whole and once, though the proxy resets it after 9 events
+    And the recorded tool calls come whole and once, though the proxy garbles an event after 14 events
+    When a server is killed after 6 events of the recorded tool calls
+    Then the recorded tool calls came whole and once, from the other
+
+  @own
+  Scenario: Tool calls in vLLM's form are replayed, whatever breaks
+    Given rbee is up
     And two servers of somebody else with the model hermes behind a broken proxy
     Then two tool calls come whole and once, though the proxy cuts it after 4 events
     And two tool calls come whole and once, though the proxy resets it after 8 events

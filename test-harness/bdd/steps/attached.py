@@ -22,7 +22,6 @@ from steps.splicing import listen
 
 KEY = "sk-other-5f8e0c1d2b"
 CHAT = "/v1/chat/completions"
-TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 
 
 class Servers:
@@ -307,43 +306,6 @@ def repaired(world, count, piece, fault, after):
         [] if fault == "drops the finish" else ["continue"]
     )
     assert len(rbee["attempts"]) == 1, rbee
-
-
-@then(
-    parsers.re(
-        r"two tool calls come whole and once, "
-        r"though the proxy (?P<fault>.+) after (?P<after>\d+) events"
-    )
-)
-def tool_calls(world, fault, after):
-    arm = armed(world, fault, int(after))
-    body = {"model": "hermes", "messages": [{"role": "user", "content": "Weather?"}]}
-    asked = {**body, "tools": TOOLS, "stream": True}
-    calls: dict[int, dict[str, list[str]]] = {}
-    finish, rbee = [], {}
-    with httpx.stream("POST", world.home.url + CHAT, json=asked, timeout=30) as answer:
-        for line in answer.iter_lines():
-            if not line.startswith("data: {"):
-                continue
-            value = json.loads(line[6:])
-            assert "error" not in value, value
-            rbee = value.get("rbee") or rbee
-            for choice in value["choices"]:
-                finish += [choice["finish_reason"]] if choice["finish_reason"] else []
-                for call in choice["delta"].get("tool_calls") or ():
-                    said = calls.setdefault(call["index"], {"id": [], "name": [], "arguments": []})
-                    said["id"] += [call["id"]] if call.get("id") else []
-                    for name, piece in (call.get("function") or {}).items():
-                        said[name].append(piece)
-    assert arm.struck
-    said = [("".join(one["name"]), "".join(one["arguments"])) for one in calls.values()]
-    assert [(name, json.loads(arguments)) for name, arguments in said] == [
-        ("weather", {"city": "Köln", "days": 3}),
-        ("time", {"zone": "CET"}),
-    ]
-    assert [len(one["id"]) for one in calls.values()] == [1, 1] and finish == ["tool_calls"]
-    (splice,) = rbee["splices"]
-    assert (splice["mode"], splice["exact"]) == ("replay", False)
 
 
 @then("the server was asked for none of them")
