@@ -92,7 +92,7 @@ def tell(one: Stack, before: str, after: str, seed: int) -> None:
         for words in found[:10]:
             print(f"{name}: {words}")
     print(f"kept for you: {one.home.path}")
-    print("what was done:", *ledger.deeds, one.home.story(), sep="\n")
+    print(one.home.story())
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ class Ledger:
 
     def did(self, words: str) -> None:
         self.deeds.append(f"{self.now_s:7.1f} s  {words}")
+        print(self.deeds[-1], flush=True)
 
     @property
     def now_s(self) -> float:

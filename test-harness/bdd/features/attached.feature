@@ -65,6 +65,19 @@ Feature: Servers that somebody else runs
     Then the answer is 504 TOKEN_STALL
 
   @own
+  Scenario: A server that fails again and again gets nothing for a while, and is tried again
+    Given the setting RBEE_BREAKER_OPEN_S is 2
+    And rbee is up
+    And a server of somebody else with the model hermes
+    And it is attached
+    When I ask the model hermes: Break
+    And I ask the model hermes: Break
+    And I ask the model hermes for 2 tokens
+    Then the answer is 503 CIRCUIT_OPEN
+    And the event log names CIRCUIT_OPEN
+    And the model hermes answers again within 10 s
+
+  @own
   Scenario: A server that goes away, and comes back
     Given the setting RBEE_HEALTH_EVERY_S is 0.3
     And rbee is up

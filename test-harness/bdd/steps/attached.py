@@ -268,6 +268,13 @@ def serves_again(world):
     assert answer.status_code == 200, answer.text
 
 
+@then(parsers.parse("the model {model} answers again within {limit_s:d} s"))
+def answers_again(world, model, limit_s):
+    eventually(
+        lambda: world.home.chat(model=model, max_tokens=3).status_code == 200, within_s=limit_s
+    )
+
+
 @then("the server runs on")
 def runs_on(servers):
     assert servers.processes[-1].poll() is None
