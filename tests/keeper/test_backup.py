@@ -1,9 +1,12 @@
 """`rbee backup` and `rbee restore`, the real commands."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 from rbee.edge.home import Home
+from rbee.edge.home_processes import MARK
 from rbee.wire.backup import write_backup
 from tests.keeper.conftest import Rbee, Scripted
 from tests.models.test_store import stored
@@ -73,3 +76,16 @@ def test_under_a_running_rbee_nothing_is_put_back(
     rbee("backup", str(tmp_path / "kept"))
     done = rbee("restore", str(tmp_path / "kept"))
     assert (done.returncode, "RESTORE_RUNNING" in done.stderr) == (1, True)
+
+
+def test_a_part_of_rbee_that_outlived_the_rest_counts_too(
+    rbee: Rbee, home: Home, tmp_path: Path
+) -> None:
+    """It would go on with what it knew before."""
+    rbee("backup", str(tmp_path / "kept"))
+    left = {**os.environ, MARK: str(home.root)}
+    with subprocess.Popen(["sleep", "60"], env=left) as part:
+        done = rbee("restore", str(tmp_path / "kept"))
+        part.kill()
+    assert (done.returncode, "RESTORE_RUNNING" in done.stderr) == (1, True)
+    assert rbee("restore", str(tmp_path / "kept")).returncode == 0

@@ -142,7 +142,7 @@ ROWS = (
         status=409,
         exit=1,
         retry=Retry.LATER,
-        says="rbee runs, and what it keeps cannot be put back under it.",
+        says="rbee runs, or a part of it, and what it keeps cannot be put back under it.",
         do="rbee down   then   rbee restore FILE   then   rbee up",
         means="Nothing was changed.",
     ),

@@ -34,7 +34,8 @@ def run(command: str, arguments: Sequence[str]) -> int:
             put(structs.asdict(act))
             continue
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(act.at))
-        print(safe(f"{when}  {act.who:<12}  {act.act:<14} {act.of}   {act.result}"))
+        of = act.of or "–"
+        print(safe(f"{when}  {act.who:<12}  {act.act:<14}  {of}   {act.result}"))
     return 0
 
 

@@ -22,6 +22,7 @@ from rbee.edge.backup_files import (
 )
 from rbee.edge.config_file import load_settings
 from rbee.edge.home import Home, default_home
+from rbee.edge.home_processes import processes_of
 from rbee.errors import RbeeError, human_bytes
 from rbee.keeper.acts import write_down
 from rbee.keeper.parsing import Parser
@@ -92,7 +93,8 @@ def _restore(arguments: Sequence[str]) -> int:
     prepare(home)
     before = home.state / "before_restore.backup"
     with lock(home, screen):
-        if settled(home) is not None:
+        # A part that outlived the rest would go on with what it knew before.
+        if settled(home) is not None or processes_of(str(home.root)):
             raise RbeeError("RESTORE_RUNNING")
         here = _here(home)
         if here and not home.restore_pending.exists():
