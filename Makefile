@@ -5,17 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEN := .codes-seen
 MINUTES ?= 10
+INPUTS ?= 100000
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak repeat mutate coverage lint format types unit clients bdd bench docs clean
+.PHONY: help demo test soak fuzz repeat mutate coverage lint format types unit clients bdd bench docs clean
 
 help:
 	@echo 'make demo    sets itself up, fetches a 94 MiB model, streams an answer'
 	@echo 'make test    every test, the real faults included'
 	@echo 'make bench   rbee against the bare engine, as ratios'
 	@echo 'make soak    clients and random faults for MINUTES=10; SEED=… repeats a run'
-	@echo 'make repeat  scenarios that repeat a fault ten times as often; long histories; hostile files'
+	@echo 'make fuzz    ten times as many odd inputs as make test tries; INPUTS=100000'
+	@echo 'make repeat  scenarios that repeat a fault ten times as often; long histories'
 	@echo 'make mutate  faults put into a copy, one at a time; each must turn a test red'
 	@echo 'make lint | types | unit | clients | bdd | coverage | format | docs | clean'
 
@@ -61,9 +63,12 @@ soak: $(VENV)/.tests
 	@PYTHONPATH=.:test-harness:test-harness/bdd $(BIN)/python -m soak --minutes $(MINUTES) \
 		$(if $(SEED),--seed $(SEED))
 
+fuzz: $(VENV)/.tests
+	RBEE_FUZZ_INPUTS=$(INPUTS) $(BIN)/python -m pytest -q -n 2 --timeout 1800 tests/fuzz \
+		tests/edge/test_http_connection.py tests/models/test_gguf_hostile.py tests/clients/test_openapi.py
+
 repeat: $(VENV)/.tests
-	RBEE_SIMULATIONS=10000 RBEE_FUZZ_INPUTS=100000 $(BIN)/python -m pytest -q -n 2 --timeout 1800 \
-		tests/simulation tests/models/test_gguf_hostile.py
+	RBEE_SIMULATIONS=10000 $(BIN)/python -m pytest -q -n 2 --timeout 1800 tests/simulation
 	RBEE_REPEAT=1 RBEE_TEST_KILLS=50 $(BIN)/python -m pytest -q -n 0 -rA --timeout 1800 test-harness/bdd \
 		-k 'again_and_again or killed_at_random_moments'
 

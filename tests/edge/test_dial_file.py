@@ -45,7 +45,11 @@ def test_the_file_is_bounded(tmp_path: Path) -> None:
     assert (known(file, "0"), known(file, "79")) == (CLEAR, Line(1, 1.0))
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": 5}', '{"a": ["x", 1]}', '{"a": []}', "\xff"])
+DAMAGED = ["", "[]", '{"a": 5}', '{"a": ["x", 1]}', '{"a": []}', "\xff"]
+BEYOND = ['{"a": [1e999, 1]}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("text", [*DAMAGED, *BEYOND], ids=lambda text: text[:12])
 def test_a_damaged_file_knows_nothing(tmp_path: Path, text: str) -> None:
     """No command fails for it, and the next failure replaces it."""
     file = DialFile(Home(tmp_path))

@@ -44,7 +44,7 @@ WORDS = st.sampled_from(
             "~nobody",
             "é🐟",
         ),
-        *("a\nb", "\x1b[31m", "\0", "\udcff", "x" * 5000, "{}", "job_" + "0" * 32, "w1", "MODEL"),
+        *("a\nb", "\x1b[31m", "\udcff", "x" * 5000, "{}", "job_" + "0" * 32, "w1", "MODEL"),
         *("http://", "http://127.0.0.1:1/v1", "http://[::1", "http://127.0.0.1:99999", "-m=-p"),
     ]
 )
@@ -52,7 +52,11 @@ WORDS = st.sampled_from(
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home in which nothing runs, and an rbee elsewhere that is not there."""
+    """A home in which nothing runs, and an rbee elsewhere that is not there. What is written under
+    a name goes into a folder of its own."""
+    here = tmp_path / "some" / "where" / "here"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
     for name in [name for name in os.environ if name.startswith("RBEE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("RBEE_HOME", str(tmp_path))

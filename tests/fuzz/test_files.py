@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tomllib
 from contextlib import suppress
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from rbee.edge.config_file import load_config
 from rbee.edge.dial_file import DialFile
 from rbee.edge.home import Home
+from rbee.edge.journal import Journal
 from rbee.edge.kept_wishes import read_wishes
 from rbee.edge.key_file import KeyFile
 from rbee.errors import RbeeError
@@ -272,3 +274,42 @@ def test_the_sample_is_sound(home: Home) -> None:
     home.config.write_bytes(TOML)
     load_config(home)
     assert isinstance(decode(MANIFEST), Manifest)
+
+
+def made_journal(folder: Path) -> bytes:
+    """A real journal of two jobs, one of them ended."""
+
+    async def write() -> None:
+        journal = Journal(folder / "made.sqlite")
+        await journal.open()
+        first = journal.create(b'{"id": "job_1"}', lambda error: None)
+        journal.create(b'{"id": "job_2"}', lambda error: None)
+        journal.end(first, b"{}", lambda error: None)
+        await journal.close()
+
+    asyncio.run(write())
+    return (folder / "made.sqlite").read_bytes()
+
+
+def test_the_journal_of_jobs(tmp_path: Path) -> None:
+    """Its jobs are read, or it is put aside and said; a job can be written after that."""
+    path = tmp_path / "jobs.sqlite"
+
+    async def read() -> None:
+        journal = Journal(path)
+        told: list[RbeeError | None] = []
+        opening = await journal.open()
+        assert opening.problem is None, opening.problem
+        journal.create(b"{}", told.append)
+        await journal.close()
+        assert told == [None]
+
+    @tries(500)
+    @given(data=damaged(made_journal(tmp_path)) | st.binary(max_size=200))
+    def story(data: bytes) -> None:
+        for one in tmp_path.glob("jobs.sqlite*"):
+            one.unlink()
+        path.write_bytes(data)
+        asyncio.run(read())
+
+    story()

@@ -18,6 +18,8 @@ from rbee.policy.dial_breaker import CLEAR, Line
 
 _MOST = 64
 """Addresses that are remembered; the longest untouched goes first."""
+_BEYOND = (OverflowError, RecursionError)
+"""A number that is none, and lists without end."""
 _T = TypeVar("_T")
 
 
@@ -60,7 +62,7 @@ class DialFile:
         try:
             found = json.loads(read_small(self._path))
             return {str(url): Line(int(one[0]), float(one[1])) for url, one in found.items()}
-        except (OSError, ValueError, TypeError, AttributeError, LookupError):
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, *_BEYOND):
             return {}
 
     def _write(self, lines: dict[str, Line]) -> None:
