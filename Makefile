@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutate lint format types unit clients bdd bench docs clean
+.PHONY: help demo test soak mutate lint format types unit clients bdd bench wire docs clean
 
 help:
 	@echo 'make demo    sets itself up, fetches a 94 MiB model, streams an answer'
 	@echo 'make test    every test, the real faults included'
 	@echo 'make bench   rbee against the bare engine, as ratios'
+	@echo 'make wire    rbee beside nginx, a Rust router and LiteLLM: bench/REPORT.md'
 	@echo 'make soak    scenarios that repeat a fault, ten times as often'
 	@echo 'make mutate  faults put into a copy, one at a time; each must turn a test red'
 	@echo 'make lint | types | unit | clients | bdd | format | docs | clean'
@@ -66,6 +67,9 @@ docs: $(VENV)/.tests
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m bench
+
+wire: $(VENV)/.tests
+	$(BIN)/python -m bench.wire --report bench/REPORT.md
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
