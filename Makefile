@@ -9,12 +9,13 @@ INPUTS ?= 100000
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak fuzz repeat mutate coverage lint format types unit clients bdd bench docs clean
+.PHONY: help demo test soak fuzz repeat mutate coverage lint format types unit clients bdd bench wire docs clean
 
 help:
 	@echo 'make demo    sets itself up, fetches a 94 MiB model, streams an answer'
 	@echo 'make test    every test, the real faults included'
 	@echo 'make bench   rbee against the bare engine, as ratios'
+	@echo 'make wire    rbee beside nginx, a Rust router and LiteLLM: bench/REPORT.md'
 	@echo 'make soak    clients and random faults for MINUTES=10; SEED=… repeats a run'
 	@echo 'make fuzz    ten times as many odd inputs as make test tries; INPUTS=100000'
 	@echo 'make repeat  scenarios that repeat a fault ten times as often; long histories'
@@ -84,6 +85,9 @@ docs: $(VENV)/.tests
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m bench
+
+wire: $(VENV)/.tests
+	$(BIN)/python -m bench.wire --report bench/REPORT.md
 
 clean:
 	rm -rf $(VENV) $(SEEN) build dist .mypy_cache .ruff_cache .hypothesis

@@ -52,6 +52,26 @@ def test_a_minute_later_it_is_full_again():
     assert budget.take(WINDOW_S)
 
 
+def test_traffic_of_an_hour_ago_allows_nothing():
+    """Requests that began before the window are no reason to try anything again."""
+    budget = RetryBudget(0)
+    for number in range(1000):
+        budget.requested(number / 100)
+
+    assert not budget.take(3600.0)
+
+
+def test_much_traffic_takes_no_memory():
+    """A hundred thousand requests in a minute are a few hundred numbers, and a fifth may be tried
+    again all the same."""
+    budget = RetryBudget(0)
+    for number in range(100_000):
+        budget.requested(number * WINDOW_S / 100_000)
+
+    assert len(budget._spans) <= 2 * WINDOW_S
+    assert sum(budget.take(WINDOW_S - 1) for _ in range(30_000)) == 20_000
+
+
 @given(st.lists(st.tuples(st.booleans(), PAUSES_S), min_size=30, max_size=80))
 def test_no_minute_has_more(steps):
     """Whatever the traffic, no window holds more retries than a fifth of it, or ten."""

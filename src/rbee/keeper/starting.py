@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rbee.edge.config_file import load_settings
 from rbee.edge.home import Home
@@ -21,6 +20,9 @@ from rbee.keeper.render import Screen, safe
 from rbee.policy.access import may_bind
 from rbee.settings import Settings
 from rbee.version import VERSION
+
+if TYPE_CHECKING:
+    import subprocess
 
 START_WITHIN_S = 30.0
 """For rbee to answer; it takes about 0.4 s, and this machine may be busy."""
@@ -178,6 +180,8 @@ def _order(version: str) -> tuple[int, ...]:
 
 
 def _spawn(home: Home, flags: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    import subprocess  # whoever finds an rbee that runs starts nothing
+
     environment = {**os.environ, "RBEE_HOME": str(home.root), _MARK: str(home.root)}
     environment.pop("RBEE_KEY", None)  # the key to another rbee is nothing to this one's children
     environment.update({f"RBEE_{name.upper()}": value for name, value in flags.items()})

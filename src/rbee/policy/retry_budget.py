@@ -11,6 +11,9 @@ from collections import deque
 
 SHARE = 0.2
 WINDOW_S = 60.0
+_SPAN_S = 0.5
+"""Requests that began within so long a time are remembered as one number: ten thousand a second for
+a minute would else be 20 MiB."""
 
 
 class RetryBudget:
@@ -19,24 +22,39 @@ class RetryBudget:
     def __init__(self, floor: int) -> None:
         self._floor = floor
         """Retries a minute that are there whatever the traffic."""
-        self._requests: deque[float] = deque()
+        self._spans: deque[tuple[float, int]] = deque()
+        """When the requests of a span began, and how many they were; the newest is not among them.
+        """
+        self._newest_at = 0.0
+        self._newest = 0
+        self._requests = 0
+        """Of all spans."""
         self._retries: deque[float] = deque()
 
     def requested(self, now: float) -> None:
         """A request has begun."""
-        self._requests.append(now)
-        self._forget(now)
+        if now - self._newest_at >= _SPAN_S:
+            if self._newest:
+                self._spans.append((self._newest_at, self._newest))
+            self._newest_at, self._newest = now, 0
+            self._forget(now)
+        self._newest += 1
+        self._requests += 1
 
     def take(self, now: float, *, in_work: int = 0) -> bool:
         """Spend one retry; False: there is none left in this minute. `in_work`: requests now."""
         self._forget(now)
-        limit = max(self._floor, SHARE * len(self._requests), in_work if self._floor else 0)
+        limit = max(self._floor, SHARE * self._requests, in_work if self._floor else 0)
         if len(self._retries) + 1 > limit:
             return False
         self._retries.append(now)
         return True
 
     def _forget(self, now: float) -> None:
-        for times in (self._requests, self._retries):
-            while times and times[0] <= now - WINDOW_S:
-                times.popleft()
+        if self._newest and self._newest_at <= now - WINDOW_S:
+            self._requests -= self._newest
+            self._newest = 0
+        while self._spans and self._spans[0][0] <= now - WINDOW_S:
+            self._requests -= self._spans.popleft()[1]
+        while self._retries and self._retries[0] <= now - WINDOW_S:
+            self._retries.popleft()

@@ -7,7 +7,6 @@ optional; an unknown one fails with the nearest name. Pure: texts in, values out
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -277,6 +276,10 @@ FLAGS: Mapping[str, Key] = MappingProxyType(
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    import tomllib  # a tenth of what `rbee infer` imports, and most homes have no file
+
     for number, line in enumerate(text.splitlines(), 1):
         # Each part of a key is looked for among all before it: 50,000 of them took minutes.
         if line.partition("=")[0].count(".") > _MOST_DOTS:

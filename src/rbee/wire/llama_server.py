@@ -76,9 +76,12 @@ class Chunk(msgspec.Struct, frozen=True):
     error: Any = None
 
     @property
-    def finished(self) -> int:
-        """How many choices end here."""
-        return sum(1 for choice in self.choices if choice.finish_reason is not None)
+    def finished(self) -> bool:
+        """Whether a choice ends here."""
+        for choice in self.choices:  # noqa: SIM110 (a generator costs every chunk more than this)
+            if choice.finish_reason is not None:
+                return True
+        return False
 
 
 _chunk = msgspec.json.Decoder(Chunk)
