@@ -45,15 +45,15 @@ types: $(VENV)/.tests
 	$(BIN)/mypy
 
 unit: $(VENV)/.tests
-	$(BIN)/python -m pytest -q -n 2 --ignore tests/clients tests
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal --ignore tests/clients tests
 
 clients: $(VENV)/.tests
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest -q -n 2 tests/clients
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal tests/clients
 
 bdd: $(VENV)/.tests
 	@rm -rf $(SEEN)
-	RBEE_CODES_SEEN=$(SEEN) $(BIN)/python -m pytest -q -n 2 -m 'not serial' test-harness/bdd
+	RBEE_CODES_SEEN=$(SEEN) $(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not serial" test-harness/bdd
 	RBEE_CODES_SEEN=$(SEEN) $(BIN)/python -m pytest -q -n 0 -m serial test-harness/bdd
 	@$(BIN)/python scripts/coverage $(SEEN)
 

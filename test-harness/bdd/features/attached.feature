@@ -154,7 +154,7 @@ Feature: Servers that somebody else runs
     When the worker of rbee's own gets SIGKILL in the middle of an answer that must be exact
     Then the answer is given up with SPLICE_DIVERGED
 
-  @own @serial
+  @own
   Scenario: A network that breaks between rbee and a server on another machine
     Given the setting RBEE_ATTACHED_TOKEN_S is 1
     And the setting RBEE_HEALTH_EVERY_S is 0.2
@@ -174,7 +174,7 @@ Feature: Servers that somebody else runs
     When the network loses what rbee sends in the middle of an answer from there
     Then the answer is whole, and the server beside rbee went on
 
-  @own @serial
+  @own
   Scenario: A network between rbee and a server that flaps, and that loses much
     Given rbee is on one side of a network, and a server with the model hermes on the other
     When the link is down for 1.5 s in the middle of an answer from there
@@ -182,7 +182,7 @@ Feature: Servers that somebody else runs
     When the network loses 30 of a hundred packets in the middle of an answer, for 5 s at most
     Then the answer is whole
 
-  @own @serial
+  @own
   Scenario: A machine that vanishes while its server reads a long prompt
     Given the setting RBEE_ATTACHED_GONE_S is 3
     And rbee is on one side of a network, and a server with the model hermes on the other

@@ -154,7 +154,7 @@ Feature: Jobs
     And it says SHUTTING_DOWN
     And the part that it printed is kept, and its place told
 
-  @own @serial
+  @own
   Scenario: A network that breaks in the middle of an answer, and comes back
     Given rbee serves the model tiny on the other side of a network
     When the network resets everything in an answer to the other side, and comes back

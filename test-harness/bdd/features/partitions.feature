@@ -1,7 +1,7 @@
 Feature: Broken networks
   rbee on one machine, its user on another, and a network that does what networks do.
 
-  @own @serial
+  @own
   Scenario: A network that is cut, and comes back
     Given rbee serves the model tiny on the other side of a network
     When the other side runs rbee ps
@@ -19,13 +19,13 @@ Feature: Broken networks
     When the network is cut and comes back while the other side dials
     Then it exits with 0
 
-  @own @serial
+  @own
   Scenario: A link that is down for a moment costs a moment
     Given rbee serves the model tiny on the other side of a network
     When the link is down for 1.5 s in the middle of an answer
     Then the answer came whole
 
-  @own @serial
+  @own
   Scenario: A network that loses much is slow, and loses no answer
     Given rbee serves the model tiny on the other side of a network
     When the network loses 30 of a hundred packets
@@ -33,7 +33,7 @@ Feature: Broken networks
     Then the answer came whole
 
   # The kernel needs about 13 s to be sure that a silent peer is gone.
-  @own @serial
+  @own
   Scenario Outline: A network that breaks in the middle of an answer hangs nobody
     Given rbee serves the model tiny on the other side of a network
     When the network <deed> in the middle of an answer to the other side
