@@ -22,7 +22,7 @@ LAYERS = 4
 def vulkan_engine(world, tmp_path):
     server = os.environ.get("RBEE_TEST_VULKAN_SERVER", "")
     if not server:
-        pytest.skip("program: RBEE_TEST_VULKAN_SERVER names no llama-server with Vulkan")
+        pytest.skip("device: no Vulkan, as RBEE_TEST_VULKAN_SERVER names no llama-server with it")
     installed = next(DRIVERS.glob("lvp_icd*.json"), None)
     if installed is None:
         pytest.skip("program: Mesa's Vulkan driver for processors (mesa-vulkan-drivers)")
