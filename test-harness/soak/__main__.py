@@ -6,6 +6,7 @@ import argparse
 import random
 import sys
 import threading
+import time
 
 from soak import clients, deeds
 from soak.stack import Stack, stack
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
 
 def run(one: Stack, length_s: float, seed: int) -> None:
     """All clients and the one who breaks things, each with dice of its own."""
+    one.ledger.began = time.monotonic()
     jobs = [(deeds.strike_on, f"{seed} deeds")]
     jobs += [(clients.live, f"{seed} client {number}") for number in range(CLIENTS)]
     threads = [
