@@ -13,7 +13,7 @@ from soak.stack import Stack, stack
 from tests.model_file import model_path
 
 CLIENTS = 6
-LAST_WORDS_S = 200
+LAST_WORDS_S = 320
 """For what is still running at the end."""
 
 
@@ -73,7 +73,7 @@ def reckon(one: Stack) -> None:
 
 def finish(one: Stack) -> None:
     """Down, and the audit of every scenario."""
-    outcome = one.home.keeper("down", within_s=90)
+    outcome = one.home.keeper("down", within_s=180)
     if outcome.code:
         one.ledger.bad("mistakes", f"down failed: {outcome}")
     for words in one.home.left():

@@ -93,7 +93,7 @@ class Stack:
         return found
 
     def up(self) -> None:
-        outcome = self.home.keeper("up", "--detach", within_s=90)
+        outcome = self.home.keeper("up", "--detach", within_s=180)
         if outcome.code:
             self.ledger.bad("mistakes", f"up failed: {outcome}")
 
