@@ -6,13 +6,14 @@ import argparse
 import random
 import sys
 import threading
+import time
 
 from soak import clients, deeds
 from soak.stack import Stack, stack
 from tests.model_file import model_path
 
 CLIENTS = 6
-LAST_WORDS_S = 200
+LAST_WORDS_S = 320
 """For what is still running at the end."""
 
 
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
 
 def run(one: Stack, length_s: float, seed: int) -> None:
     """All clients and the one who breaks things, each with dice of its own."""
+    one.ledger.began = time.monotonic()
     jobs = [(deeds.strike_on, f"{seed} deeds")]
     jobs += [(clients.live, f"{seed} client {number}") for number in range(CLIENTS)]
     threads = [
@@ -71,7 +73,7 @@ def reckon(one: Stack) -> None:
 
 def finish(one: Stack) -> None:
     """Down, and the audit of every scenario."""
-    outcome = one.home.keeper("down", within_s=90)
+    outcome = one.home.keeper("down", within_s=180)
     if outcome.code:
         one.ledger.bad("mistakes", f"down failed: {outcome}")
     for words in one.home.left():

@@ -18,8 +18,8 @@ from soak.questions import CHAT, QUESTIONS, RUBBISH, asked, body
 from soak.stack import Stack
 from told import Told
 
-LIMIT_S = 150
-"""Longer than anything here may take, waiting lines and restarts included."""
+LIMIT_S = 300
+"""Longer than anything here may take, waiting lines and restarts on a busy machine included."""
 
 
 def refused(answer: httpx.Response) -> Result:

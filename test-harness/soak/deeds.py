@@ -72,7 +72,7 @@ def queen_ends(stack: Stack, dice: random.Random) -> str:
     with stack.without_queen(killed=False):
         if dice.random() < 0.5:
             told = "down, up"
-            outcome = stack.home.keeper("down", within_s=90)
+            outcome = stack.home.keeper("down", within_s=180)
             if outcome.code:
                 stack.ledger.bad("mistakes", f"down failed: {outcome}")
         else:

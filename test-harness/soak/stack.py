@@ -53,7 +53,8 @@ class Stack:
         path.with_suffix(".new").replace(path)
 
     def begin(self) -> None:
-        """Serve, and hear every answer once while nothing disturbs it."""
+        """Serve, and hear every answer once while nothing disturbs it. What embeds is loaded
+        too, so that descriptors at the end can be compared with those now."""
         self.configure()
         outcome = self.home.keeper("models", "pull", str(self.home.file()))
         assert outcome.code == 0, str(outcome)
@@ -61,6 +62,8 @@ class Stack:
         for question in QUESTIONS:
             self.known[question] = self.hear(question)
             assert self.known[question].over and not self.known[question].error
+        sent = {"model": "tiny", "input": "a"}
+        assert httpx.post(self.url + "/v1/embeddings", json=sent, timeout=60).status_code == 200
 
     def hear(self, question: Question, headers: dict[str, str] | None = None) -> Told:
         """A streamed answer to its end."""
@@ -90,7 +93,7 @@ class Stack:
         return found
 
     def up(self) -> None:
-        outcome = self.home.keeper("up", "--detach", within_s=90)
+        outcome = self.home.keeper("up", "--detach", within_s=180)
         if outcome.code:
             self.ledger.bad("mistakes", f"up failed: {outcome}")
 
