@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,15 +69,20 @@ def heard() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def model() -> Path:
-    """The real model's file."""
-    return model_path()
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real model's file, a copy of this process: a new link to a file changes its ctime, after
+    which rbee hashes it before the next load, in whatever home."""
+    return _copied(tmp_path_factory)
+
+
+def _copied(folders: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copy(model_path(), folders.mktemp("model") / "tiny.gguf"))
 
 
 @pytest.fixture(scope="session")
-def shared_home(model: Path) -> Iterator[Home]:
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """One running rbee for all scenarios that leave it as it was."""
-    home = Home(model)
+    home = Home(_copied(tmp_path_factory))
     outcome = home.keeper("serve", str(home.file()), "--wait")
     assert outcome.code == 0, str(outcome)
     yield home
@@ -84,9 +90,11 @@ def shared_home(model: Path) -> Iterator[Home]:
 
 
 @pytest.fixture(scope="session")
-def pair_home(model: Path) -> Iterator[Home]:
+def pair_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """One running rbee with two workers, for scenarios that take them away and wait for others."""
-    home = Home(model, RBEE_RESTART_FIRST_S="0.1", RBEE_RETRIES_PER_MINUTE="1000")
+    home = Home(
+        _copied(tmp_path_factory), RBEE_RESTART_FIRST_S="0.1", RBEE_RETRIES_PER_MINUTE="1000"
+    )
     outcome = home.keeper("serve", str(home.file()), "--wait", "--replicas", "2")
     assert outcome.code == 0, str(outcome)
     yield home
