@@ -14,6 +14,7 @@ from rbee.wire.problem import (
     body,
     encode,
     from_problem,
+    header_text,
     headers,
     to_problem,
 )
@@ -175,3 +176,9 @@ def test_a_method_that_is_not_taken_is_told_which_are():
     error = RbeeError("METHOD_NOT_ALLOWED", path="/x", method="PUT", allowed=["GET", "POST"])
 
     assert ("allow", "GET, HEAD, OPTIONS, POST") in headers(error.report)
+
+
+def test_a_sentence_that_goes_into_a_header_is_plain():
+    """Whatever an engine or a driver says: no line breaks, nothing that HTTP cannot carry."""
+    told = "device=cpu (cuda:0: lost on Radeon™ 780M\r\nx-evil: 1 \0… 90 °C)"
+    assert header_text(told) == "device=cpu (cuda:0: lost on Radeon? 780M x-evil: 1 ? 90 ?C)"

@@ -25,6 +25,7 @@ from rbee.queen.tries import ChatTries, PlainTries, Talk, Tries
 from rbee.queen.waiting import Telling, Waiting
 from rbee.wire.attached import renaming
 from rbee.wire.llama_server import is_json
+from rbee.wire.problem import header_text
 from rbee.wire.transcript import Transcript
 
 _WHOLE_BODY_BYTES = 256 << 20
@@ -127,7 +128,7 @@ class Dispatch:
             attempt = Attempt(core.client, core.lookout, worker, call, core.settings)
             answer.worker = worker
             if worker.degraded:
-                answer.extra_header("x-rbee-degraded", worker.degraded)
+                answer.extra_header("x-rbee-degraded", header_text(worker.degraded))
             try:
                 await self._relayed(task, answer, attempt, relay)
             finally:

@@ -123,5 +123,11 @@ def headers(report: Report, *, spent: bool = False) -> list[tuple[str, str]]:
     return found
 
 
+def header_text(text: str) -> str:
+    """A sentence as a header may carry it: ASCII on one line; names of GPUs have a ™ in them."""
+    plain = text.encode("ascii", "replace").decode("ascii")
+    return " ".join("".join(one if one.isprintable() else " " for one in plain).split())
+
+
 def encode(value: object) -> bytes:
     return msgspec.json.encode(value)

@@ -53,7 +53,7 @@ Feature: A GPU fails, and the model goes on
 
   @own
   Scenario: A GPU goes away, and the model stays refused or degraded until it returns
-    Given the setting RBEE_DEVICE_REST_S is 1
+    Given the setting RBEE_DEVICE_REST_S is 0.5
     And a stand-in for an engine with the GPUs Vulkan0
     And rbee serves the model tiny
     When the GPU Vulkan0 is gone
