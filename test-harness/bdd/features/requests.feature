@@ -174,3 +174,8 @@ Feature: Requests, good and bad
     And a request is served
     When they all hang up
     Then rbee holds no descriptor more than before
+
+  Scenario: A thousand requests of every kind leave nothing behind
+    Given rbee serves the model tiny
+    When 300 requests of every kind have come, and 700 more
+    Then memory and descriptors of rbee are as they were after the first of them

@@ -6,12 +6,13 @@ import os
 import socket
 import subprocess
 
+import httpx
 import psutil
 from pytest_bdd import given, parsers, then, when
 
 from eventually import eventually
 from steps.acting import pid_of
-from world import RBEE
+from world import RBEE, chat_body
 
 ASK = b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
@@ -45,6 +46,51 @@ def all_gone(world):
 def nothing_held(world):
     queen = psutil.Process(pid_of(world, "queen"))
     eventually(lambda: queen.num_fds() <= world.seen["held"], within_s=10)
+
+
+# --- many requests, one after the other -----------------------------------------------------
+
+KINDS = (
+    ("GET", "/v1/models", None),
+    ("POST", "/tokenize", {"model": "tiny", "content": "hello there"}),
+    ("POST", "/v1/chat/completions", {"model": "absent", "messages": []}),
+    ("POST", "/v1/chat/completions", {"messages": "none"}),
+    ("GET", "/nowhere", None),
+    ("GET", "/metrics", None),
+)
+CHAT_EVERY = 50
+
+
+def footprint(world):
+    """Of queen and hive: descriptors, and memory in MiB."""
+    both = [psutil.Process(pid_of(world, who)) for who in ("queen", "hive")]
+    return [(one.num_fds(), one.memory_info().rss / (1 << 20)) for one in both]
+
+
+@when(parsers.parse("{first:d} requests of every kind have come, and {more:d} more"))
+def many_requests(world, first, more):
+    with httpx.Client(base_url=world.home.url, timeout=30) as client:
+
+        def ask(count):
+            for number in range(count):
+                method, path, body = KINDS[number % len(KINDS)]
+                client.request(method, path, json=body)
+                if number % CHAT_EVERY == 0:
+                    answer = client.post("/v1/chat/completions", json=chat_body(max_tokens=1))
+                    assert answer.status_code == 200, answer.text
+
+        ask(first)
+        world.seen["before"] = footprint(world)
+        ask(more)
+        world.seen["after"] = footprint(world)
+
+
+@then("memory and descriptors of rbee are as they were after the first of them")
+def nothing_added(world):
+    before, after = world.seen["before"], world.seen["after"]
+    for (fds, mib), (fds_then, mib_then) in zip(before, after, strict=True):
+        assert fds_then <= fds + 2, (before, after)
+        assert mib_then - mib < 4, (before, after)
 
 
 # --- few cores ------------------------------------------------------------------------------
