@@ -141,3 +141,10 @@ def test_tables_line_up() -> None:
 def test_strangers_do_not_steer_the_terminal() -> None:
     """Escape sequences in an answer are shown as such."""
     assert safe("a\x1b[31m\x07\x9bb\n\tä") == "a�[31m��b\n\tä"
+
+
+@pytest.mark.parametrize("details", [[1], "x", 5, None, [["a", 1]]])
+def test_an_error_keeps_its_code_whatever_its_details_are(details: object) -> None:
+    """Another rbee may say anything there."""
+    error = error_from({"error": {"code": "QUEUE_FULL", "details": details}}, status=503)
+    assert error.code == "QUEUE_FULL" and error.report.details == {}

@@ -25,7 +25,7 @@ def error_from(body: Any, *, status: int = 500) -> RbeeError:
     said = body.get("error") if isinstance(body, Mapping) else None
     if not isinstance(said, Mapping) or not isinstance(said.get("code"), str):
         return RbeeError("INTERNAL", problem=f"an answer of status {status} that rbee cannot read")
-    code = said["code"]
+    code, details = said["code"], said.get("details")
     error = JobError.from_report(
         Report(
             code=code,
@@ -35,7 +35,7 @@ def error_from(body: Any, *, status: int = 500) -> RbeeError:
             status=status,
             exit=_exit_of(code, status),
             retry=_retry_of(code),
-            details=dict(said.get("details") or {}),
+            details=dict(details) if isinstance(details, Mapping) else {},
         )
     )
     assert isinstance(error, JobError)

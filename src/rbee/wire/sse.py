@@ -25,26 +25,40 @@ class Splitter:
     """Cuts a byte stream, split anywhere, into events."""
 
     def __init__(self, limit_bytes: int) -> None:
-        self._rest = b""
+        self._begun: list[bytes] = []
+        """Pieces of the event that is not complete: a large one is put together once."""
+        self._begun_bytes = 0
+        self._cr = b""
+        """A CR at the very end may be half of a CR LF: it waits for the next chunk."""
         self._limit_bytes = limit_bytes
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that this chunk completes. Raises EventTooLarge."""
-        rest = self._rest + chunk
-        if b"\r" in rest:
-            # A CR at the very end may be half of a CR LF: it waits for the next chunk.
-            held = b"\r" if rest.endswith(b"\r") else b""
-            rest = rest[: len(rest) - len(held)].replace(b"\r\n", b"\n") + held
-        parts = rest.split(b"\n\n")
-        self._rest = parts.pop()
-        if len(self._rest) > self._limit_bytes:
-            raise EventTooLarge
+        if self._cr or b"\r" in chunk:
+            chunk = self._cr + chunk
+            self._cr = b"\r" if chunk.endswith(b"\r") else b""
+            chunk = chunk[: len(chunk) - len(self._cr)].replace(b"\r\n", b"\n")
+        if self._begun:
+            if b"\n\n" not in self._begun[-1][-1:] + chunk:
+                self._keep(chunk)
+                return []
+            chunk = b"".join([*self._begun, chunk])
+            self._begun, self._begun_bytes = [], 0
+        parts = chunk.split(b"\n\n")
+        self._keep(parts.pop())
         return [_parse(part) for part in parts]
 
     @property
     def pending(self) -> bool:
         """Whether an event was begun and not ended: at EOF, a cut."""
-        return bool(self._rest.strip())
+        return any(piece.strip() for piece in self._begun)
+
+    def _keep(self, piece: bytes) -> None:
+        if piece:
+            self._begun.append(piece)
+            self._begun_bytes += len(piece)
+            if self._begun_bytes > self._limit_bytes:
+                raise EventTooLarge
 
 
 def _parse(block: bytes) -> Event:
