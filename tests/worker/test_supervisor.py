@@ -208,10 +208,13 @@ def test_sigterm_to_its_group_is_a_stop(engine: str, model_file: Path, tmp_path:
 def test_the_engines_death_is_the_workers_death(
     engine: str, number: signal.Signals, model_file: Path, tmp_path: Path
 ) -> None:
-    """The hive sees the very signal that ended the engine."""
+    """The hive sees the very signal that ended the engine, and is told: one that did not start this
+    worker sees nothing."""
+    codes = {signal.SIGKILL: "WORKER_KILLED", signal.SIGSEGV: "WORKER_CRASHED"}
     with worker_run(tmp_path, model_file, **_engine(engine)) as run:
         os.kill(run.listening().engine_pid, number)
         assert run.exit() == -number
+        assert run.hive.wait_for(lifeline.LoadFailed).problem.code == codes[number]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
