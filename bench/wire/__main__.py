@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
 from bench.wire.contenders import everybody
@@ -20,6 +22,8 @@ def main() -> None:
     parser.add_argument("--loads", default="", help="only those whose name holds one of: a,b")
     parser.add_argument("--report", type=Path, help="write the table there")
     asked = parser.parse_args()
+    # Whoever ends this early ends what it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended early"))
     wanted = [one for one in asked.loads.split(",") if one]
     loads = tuple(one for one in LOADS if not wanted or any(word in one.name for word in wanted))
     with everybody(asked.only) as contenders:
