@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rbee.edge.cgroups import OomWatch, Place, place_of
+from rbee.edge.cgroups import Place, place_of
+from rbee.edge.oom_watch import OomWatch
 from rbee.edge.worker_cgroup import WorkerCgroup, left_over
 from tests.eventually import eventually
 

@@ -1,10 +1,4 @@
-"""Where a process stands among the control groups, and how often memory was the end there.
-
-A process that the kernel kills for memory ends with SIGKILL, like one that a person kills. The
-counter `oom_kill` of its cgroup (v2 `memory.events`, v1 `memory.oom_control`) tells them apart. A
-process may be moved between cgroups, and after its end nobody says where it was: so it is looked
-at while it lives.
-"""
+"""Where a process stands among the control groups."""
 
 from __future__ import annotations
 
@@ -13,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
-_WHOLE_MACHINE = "vmstat"
-"""Has an `oom_kill` for the whole machine: used where no cgroup counts memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +60,6 @@ def folder_of(pid: int | str, controller: str, proc: Path = PROC) -> Path | None
     return None
 
 
-class OomWatch:
-    """Counts OOM kills around one process. Made at its start; `look` at it now and then."""
-
-    def __init__(self, pid: int) -> None:
-        self._first: dict[Path, int] = {}
-        self._counter: Path | None = None
-        self._last = 0
-        self.look(pid)
-
-    def look(self, pid: int) -> None:
-        """Note where the process (or another one of its group) is now, and that place's count."""
-        counter = place_of(pid).oom_counter
-        if counter is None and (PROC / str(pid)).exists() and (PROC / _WHOLE_MACHINE).exists():
-            counter = PROC / _WHOLE_MACHINE
-        if counter is None:
-            return
-        self._counter = counter
-        self._first.setdefault(counter, _read(counter))
-
-    def kills(self) -> int:
-        """How many processes were killed for memory where this one lived, since it came there;
-        remembered when that place is removed."""
-        if self._counter is not None:
-            self._last = max(self._last, _read(self._counter) - self._first[self._counter])
-        return self._last
-
-
 def _below(mount: tuple[str, str], inside: str) -> Path | None:
     """The folder of a cgroup. In a container the mount shows only a part of the tree (its root)."""
     point, root = mount
@@ -117,15 +82,3 @@ def _mounts(proc: Path, controller: str = "memory") -> dict[str, tuple[str, str]
             fields = left.split()
             found[kind] = (fields[4], fields[3])
     return found
-
-
-def _read(counter: Path) -> int:
-    try:
-        text = counter.read_text(encoding="ascii")
-    except OSError:
-        return 0
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if name == "oom_kill":
-            return int(value)
-    return 0

@@ -14,10 +14,10 @@ from types import MappingProxyType
 
 from rbee.edge import child as children
 from rbee.edge import strays
-from rbee.edge.cgroups import OomWatch
 from rbee.edge.child import Child
 from rbee.edge.lines import LineChannel
 from rbee.edge.machine_memory import private_bytes
+from rbee.edge.oom_watch import OomWatch
 from rbee.edge.process_table import has_ended, memory_bytes, port_listening
 from rbee.edge.worker_cgroup import WorkerCgroup
 from rbee.hive.wish_plan import HERE

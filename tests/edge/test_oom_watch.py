@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rbee.edge.cgroups import OomWatch
+from rbee.edge.oom_watch import OomWatch
+from rbee.edge.process_table import has_ended
+from tests.eventually import eventually
 
 V1 = Path("/sys/fs/cgroup/memory")
 V2 = Path("/sys/fs/cgroup")
@@ -65,6 +67,20 @@ def test_an_oom_kill_is_counted(limited_group: Path) -> None:
     hog.stdin.close()
     assert hog.wait(30) == -9
     assert watch.kills() >= 1
+
+
+def test_a_look_at_a_dead_process_forgets_nothing(limited_group: Path) -> None:
+    """A zombie stands in the kernel's first group, whatever killed it where it lived."""
+    hog = _hog()
+    (limited_group / "cgroup.procs").write_text(str(hog.pid))
+    watch = OomWatch(hog.pid)
+    assert hog.stdin is not None
+    hog.stdin.write(b"\n")
+    hog.stdin.close()
+    eventually(lambda: has_ended(hog.pid), within_s=30)
+    watch.look(hog.pid)
+    assert watch.kills() >= 1
+    hog.wait()
 
 
 def test_a_kill_by_hand_is_not_an_oom_kill(limited_group: Path) -> None:
