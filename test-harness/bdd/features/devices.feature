@@ -5,7 +5,7 @@ Feature: A GPU fails, and the model goes on
 
   @own
   Scenario: A GPU is lost while it serves, and the model comes back to it
-    Given the setting RBEE_DEVICE_REST_S is 2
+    Given the setting RBEE_DEVICE_REST_S is 6
     And a stand-in for an engine with the GPUs CUDA0, Vulkan0
     And rbee serves the model tiny
     And a stream is running

@@ -38,7 +38,7 @@ Feature: Workers that die, and come back
     And another worker is ready within 20 s
     And the event log names WORKER_HUNG
 
-  @own
+  @own @serial
   Scenario: The hive is killed and back with the same workers
     Given rbee serves the model tiny
     And a stream is running

@@ -15,8 +15,13 @@ def has_id(world):
     assert world.answer.status_code == 200, world.answer.text
     assert world.answer.headers["x-request-id"] == world.seen["id"]
     job = world.answer.headers["x-rbee-job"]
-    lines = (world.home.path / "logs" / "queen.log").read_text().splitlines()
-    assert any(world.seen["id"] in line and job in line for line in lines)
+    log = world.home.path / "logs" / "queen.log"
+
+    def told():
+        lines = log.read_text().splitlines()
+        return any(world.seen["id"] in line and job in line for line in lines)
+
+    eventually(told, within_s=2)
 
 
 @then("the answer has another id")
