@@ -25,6 +25,7 @@ help:
 $(BIN)/rbee: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/.tests: $(BIN)/rbee pyproject.toml
