@@ -50,7 +50,7 @@ unit: $(VENV)/.tests
 
 clients: $(VENV)/.tests
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest -q -n 4 --dist worksteal tests/clients
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile tests/clients
 
 bdd: $(VENV)/.tests
 	@rm -rf $(SEEN)

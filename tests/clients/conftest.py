@@ -17,6 +17,8 @@ from world import Home
 
 TALKS = Path(__file__).parent / "talks"
 LIMIT_S = 90
+STREAMS = ("openai", "openai-2", "anthropic", "litellm", "langchain", "llm")
+"""Clients that stream."""
 
 HELD = {
     "openai": "chat,stream,models,alias,embed,shaped,completions,responses,responses,errors",
