@@ -55,6 +55,7 @@ def request(what: str) -> tuple[str, dict[str, Any]]:
 def listen(world, path, body, deeds=(), headers=None) -> Told:
     """Read an answer; each deed is a token count and what is done there to the serving worker."""
     told, waiting = Told(), list(deeds)
+    victim, known = None, 0
     asked = {"model": "tiny", "stream": True, "stream_options": {"include_usage": True}, **body}
     began = time.monotonic()
     with httpx.stream(
@@ -63,8 +64,12 @@ def listen(world, path, body, deeds=(), headers=None) -> Told:
         for line in answer.iter_lines():
             if line.startswith("data: "):
                 told.take(line[6:], time.monotonic() - began)
-            if waiting and len(told.times) >= waiting[0][0]:
-                os.kill(serving(world)["pid"], SIGNALS[waiting.pop(0)[1]])
+            if waiting and victim is None and len(told.times) > known:
+                # Asked at its first token: at the last of a short answer it would be too late.
+                victim = serving(world)
+            if waiting and victim is not None and len(told.times) >= waiting[0][0]:
+                os.kill(victim["pid"], SIGNALS[waiting.pop(0)[1]])
+                victim, known = None, len(told.times)
     assert not waiting, f"it was over before {waiting}"
     return told
 
