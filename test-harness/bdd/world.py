@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 import psutil
 
+import plain_http
 import story
 from eventually import eventually
 
@@ -151,7 +152,7 @@ class Home:
         """One HTTP request on the network address."""
         headers = httpx.Headers(self.headers)
         headers.update(how.pop("headers", None) or {})
-        answer = httpx.request(method, self.url + path, timeout=60, headers=headers, **how)
+        answer = plain_http.request(method, self.url + path, timeout=60, headers=headers, **how)
         self.answers.append(answer)
         return answer
 
@@ -161,7 +162,7 @@ class Home:
 
         def ask() -> None:
             try:
-                found.set_result(httpx.post(self.url + path, json=body, timeout=60))
+                found.set_result(plain_http.post(self.url + path, json=body, timeout=60))
             except httpx.HTTPError as error:
                 found.set_exception(error)
 
@@ -179,7 +180,7 @@ class Home:
 
         def read() -> None:
             try:
-                with httpx.stream(
+                with plain_http.stream(
                     "POST",
                     url + "/v1/chat/completions",
                     json=chat_body(stream=True, **fields),
@@ -200,7 +201,7 @@ class Home:
         return found
 
     def ps(self) -> dict[str, Any]:
-        return dict(httpx.get(self.url + "/rbee/ps", headers=self.headers, timeout=10).json())
+        return dict(plain_http.get(self.url + "/rbee/ps", headers=self.headers, timeout=10).json())
 
     def workers(self, *states: str) -> list[dict[str, Any]]:
         return [one for one in self.ps()["workers"] if not states or one["state"] in states]

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+import plain_http
 from soak.ledger import End, Result
 from soak.questions import CHAT, QUESTIONS, RUBBISH, asked, body
 from soak.stack import Stack
@@ -56,7 +57,7 @@ def streamed(stack: Stack, dice: random.Random) -> Result:
 
 def in_one_piece(stack: Stack, dice: random.Random) -> Result:
     question = dice.choice(QUESTIONS)
-    answer = httpx.post(stack.url + question.path, json=body(question), timeout=LIMIT_S)
+    answer = plain_http.post(stack.url + question.path, json=body(question), timeout=LIMIT_S)
     return piece(answer, stack.known[question], question.tokens)
 
 
@@ -90,7 +91,7 @@ def asked_until(
     until = time.monotonic() + LIMIT_S
     while True:
         try:
-            answer = httpx.request(
+            answer = plain_http.request(
                 method, stack.url + path, json=sent, headers=headers, timeout=LIMIT_S
             )
             if answer.status_code != 503 or "SHUTTING_DOWN" not in answer.text:
@@ -129,7 +130,7 @@ def followed(stack: Stack, dice: random.Random, path: str, told: Told) -> Result
             return Result(End.LOST, note=f"{path} never ended, last event {last}")
         headers = {"last-event-id": last} if last else {}
         try:
-            with httpx.stream(
+            with plain_http.stream(
                 "GET", stack.url + path + "/stream", headers=headers, timeout=60
             ) as a:
                 if a.status_code != 200:
@@ -192,7 +193,7 @@ def by_keeper(stack: Stack, dice: random.Random) -> Result:
 
 def embedded(stack: Stack, dice: random.Random) -> Result:
     sent = {"model": "tiny", "input": dice.choice(("a", "b c", ["d", "e f g"]))}
-    answer = httpx.post(stack.url + "/v1/embeddings", json=sent, timeout=LIMIT_S)
+    answer = plain_http.post(stack.url + "/v1/embeddings", json=sent, timeout=LIMIT_S)
     if answer.status_code != 200:
         return refused(answer)
     count = len(sent["input"]) if isinstance(sent["input"], list) else 1
@@ -207,7 +208,7 @@ def hung_up(stack: Stack, dice: random.Random) -> Result:
     limit_s = httpx.Timeout(LIMIT_S, read=dice.uniform(0.05, 3))
     url = stack.url + question.path
     try:
-        with httpx.stream("POST", url, json=asked(question), timeout=limit_s) as answer:
+        with plain_http.stream("POST", url, json=asked(question), timeout=limit_s) as answer:
             if answer.status_code != 200:
                 answer.read()
                 return refused(answer)
@@ -235,14 +236,14 @@ def rubbish(stack: Stack, dice: random.Random) -> Result:
     path = dice.choice((CHAT, "/v1/completions", "/v1/embeddings", "/v1/jobs", "/v1/nothing"))
     headers = {"content-type": "application/json"}
     url = stack.url + path
-    answer = httpx.post(url, content=dice.choice(RUBBISH), headers=headers, timeout=LIMIT_S)
+    answer = plain_http.post(url, content=dice.choice(RUBBISH), headers=headers, timeout=LIMIT_S)
     return refused(answer) if answer.status_code != 200 else Result(End.FINISHED)
 
 
 def looked(stack: Stack, dice: random.Random) -> Result:
     """Dashboards and people who want to know."""
     path = dice.choice(("/rbee/ps", "/metrics", "/v1/jobs", "/v1/models", "/ready"))
-    answer = httpx.get(stack.url + path, timeout=30)
+    answer = plain_http.get(stack.url + path, timeout=30)
     return Result(End.FINISHED) if answer.status_code in (200, 503) else refused(answer)
 
 

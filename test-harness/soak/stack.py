@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import psutil
 
+import plain_http
 from eventually import eventually
 from soak.ledger import Gone, Ledger
 from soak.questions import QUESTIONS, Question, asked
@@ -63,12 +64,14 @@ class Stack:
             self.known[question] = self.hear(question)
             assert self.known[question].over and not self.known[question].error
         sent = {"model": "tiny", "input": "a"}
-        assert httpx.post(self.url + "/v1/embeddings", json=sent, timeout=60).status_code == 200
+        assert (
+            plain_http.post(self.url + "/v1/embeddings", json=sent, timeout=60).status_code == 200
+        )
 
     def hear(self, question: Question, headers: dict[str, str] | None = None) -> Told:
         """A streamed answer to its end."""
         told, began = Told(), time.monotonic()
-        with httpx.stream(
+        with plain_http.stream(
             "POST", self.url + question.path, json=asked(question), headers=headers, timeout=120
         ) as answer:
             if answer.status_code != 200:

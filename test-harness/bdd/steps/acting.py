@@ -13,6 +13,7 @@ import httpx
 import psutil
 from pytest_bdd import parsers, when
 
+import plain_http
 from eventually import eventually
 from faults import files, sockets
 from world import chat_body
@@ -176,7 +177,7 @@ def hang_up_in_prefill(world):
     prompt = "word " * 400
     body = {"model": "tiny", "messages": [{"role": "user", "content": prompt}], "stream": True}
     try:
-        httpx.post(world.home.url + "/v1/chat/completions", json=body, timeout=0.6)
+        plain_http.post(world.home.url + "/v1/chat/completions", json=body, timeout=0.6)
     except httpx.TimeoutException:
         world.seen["hung up"] = True
 
@@ -199,7 +200,7 @@ def hash_large(world, size_gb):
     slowest = 0.0
     looks = 0
     pids = [world.home.ps()["queen"]["pid"], os.getpid()]
-    with httpx.Client(base_url=world.home.url) as client:
+    with plain_http.client(base_url=world.home.url) as client:
         client.get("/health")
         while pull.poll() is None:
             before = stolen_s() + sum(map(kept_waiting_s, pids))

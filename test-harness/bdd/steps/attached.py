@@ -11,10 +11,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+import plain_http
 from eventually import eventually
 from faults import openai_double
 from faults.proxy import Arm, proxy
@@ -254,10 +254,10 @@ def shown_everywhere(world, code):
         assert "failed" in text and code in text, text
     listed = json.loads(world.home.keeper("workers", "list", "--json").out)
     assert (listed["state"], listed["problem"]) == ("FAILED", code)
-    model = httpx.get(world.home.url + "/v1/models/hermes", timeout=10).json()
+    model = plain_http.get(world.home.url + "/v1/models/hermes", timeout=10).json()
     (server,) = model["rbee"]["attached"]
     assert (server["state"], server["problem"]) == ("FAILED", code)
-    metrics = httpx.get(world.home.url + "/metrics", timeout=10).text
+    metrics = plain_http.get(world.home.url + "/metrics", timeout=10).text
     assert 'rbee_worker_slots{model="hermes",state="FAILED",worker="a1"}' in metrics
 
 

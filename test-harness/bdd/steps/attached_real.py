@@ -8,10 +8,10 @@ import signal
 import threading
 from functools import partial
 
-import httpx
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+import plain_http
 from eventually import eventually
 from faults.llama_server import LlamaServer
 from faults.proxy import Sickness, proxy
@@ -56,7 +56,7 @@ def rbee_attached(world, other_home, tmp_path):
     key_file.write_text(made["key"] + "\n")
     key_file.chmod(0o600)
     port = int(other_home.url.rsplit(":", 1)[1])
-    assert httpx.get(other_home.url + "/v1/models", timeout=10).status_code == 401
+    assert plain_http.get(other_home.url + "/v1/models", timeout=10).status_code == 401
     attach(world, port, "--key-file", str(key_file))
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 from pytest_bdd import given, parsers, then, when
 
+import plain_http
 from faults.openai_double import recorded
 from faults.proxy import proxy
 from steps.attached import CHAT, armed, attach
@@ -66,7 +66,7 @@ def call(world, *, after: int = 0, deed: Callable[[], None] = lambda: None) -> C
     found, events = Calls(), 0
     body = {"model": "hermes", "messages": [{"role": "user", "content": "Weather?"}]}
     asked = {**body, "tools": TOOLS, "stream": True}
-    with httpx.stream("POST", world.home.url + CHAT, json=asked, timeout=30) as answer:
+    with plain_http.stream("POST", world.home.url + CHAT, json=asked, timeout=30) as answer:
         for line in answer.iter_lines():
             if line.startswith("data: {"):
                 found.take(json.loads(line[6:]))

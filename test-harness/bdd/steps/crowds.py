@@ -6,10 +6,10 @@ import os
 import socket
 import subprocess
 
-import httpx
 import psutil
 from pytest_bdd import given, parsers, then, when
 
+import plain_http
 from eventually import eventually
 from steps.acting import pid_of
 from world import RBEE, chat_body
@@ -69,7 +69,7 @@ def footprint(world):
 
 @when(parsers.parse("{first:d} requests of every kind have come, and {more:d} more"))
 def many_requests(world, first, more):
-    with httpx.Client(base_url=world.home.url, timeout=30) as client:
+    with plain_http.client(base_url=world.home.url, timeout=30) as client:
 
         def ask(count):
             for number in range(count):

@@ -10,6 +10,7 @@ import httpx
 import psutil
 from pytest_bdd import parsers, then, when
 
+import plain_http
 from eventually import eventually
 
 PROMPT = "word " * 400
@@ -27,7 +28,7 @@ def body_for(path: str) -> dict[str, object]:
 def leave(url: str, path: str, body: dict[str, object], after_s: float) -> bool:
     """Ask and hang up; whether the answer was still to come."""
     try:
-        httpx.post(url + path, json=body, timeout=after_s)
+        plain_http.post(url + path, json=body, timeout=after_s)
     except httpx.TimeoutException:
         return True
     return False

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 from pytest_bdd import given, parsers, then, when
 
+import plain_http
 from eventually import eventually
 from steps.acting import SIGNALS, pid_of
 from world import Outcome, World, chat_body
@@ -33,7 +34,7 @@ def events(world: World, after: str = "") -> Iterator[tuple[str, dict]]:
     """What an attached client gets, each event with its id."""
     headers = {"last-event-id": after} if after else {}
     url = f"{world.home.url}/v1/jobs/{world.seen['job']}/stream"
-    with httpx.stream("GET", url, headers=headers, timeout=60) as answer:
+    with plain_http.stream("GET", url, headers=headers, timeout=60) as answer:
         assert answer.status_code == 200, answer.read()
         id_ = ""
         for line in answer.iter_lines():
@@ -50,7 +51,7 @@ def text_of(found: list[tuple[str, dict]]) -> str:
 
 
 def shown(world: World) -> dict:
-    return httpx.get(f"{world.home.url}/v1/jobs/{world.seen['job']}", timeout=10).json()
+    return plain_http.get(f"{world.home.url}/v1/jobs/{world.seen['job']}", timeout=10).json()
 
 
 def whole(found: list[tuple[str, dict]]) -> str:
@@ -194,7 +195,7 @@ def ended(world: World, words: str, process: subprocess.Popen[str]) -> None:
 
 
 def running_job(world: World) -> str:
-    found = httpx.get(f"{world.home.url}/v1/jobs", timeout=10).json()["data"]
+    found = plain_http.get(f"{world.home.url}/v1/jobs", timeout=10).json()["data"]
     return next((one["job_id"] for one in found if one["status"] == "running"), "")
 
 

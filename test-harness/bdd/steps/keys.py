@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-import httpx
 from pytest_bdd import given, parsers, then, when
 
+import plain_http
 from eventually import eventually
 
 
@@ -40,7 +40,7 @@ def ask_with_key(world, method, path, name):
 @when(parsers.parse("I ask for {count:d} tokens with the key {name} as x-api-key"))
 def chat_with_key(world, count, name):
     body = {"model": "tiny", "max_tokens": count, "messages": [{"role": "user", "content": "Hi"}]}
-    world.answer = httpx.post(
+    world.answer = plain_http.post(
         world.home.url + "/v1/messages",
         json=body,
         headers={"x-api-key": world.seen[name]["key"]},
@@ -50,7 +50,7 @@ def chat_with_key(world, count, name):
 
 @when(parsers.parse("nobody in particular requests {method} {path}"))
 def ask_without(world, method, path):
-    world.answer = httpx.request(method, world.home.url + path, timeout=60)
+    world.answer = plain_http.request(method, world.home.url + path, timeout=60)
 
 
 @when(parsers.parse("the key {name} is revoked"))

@@ -7,9 +7,9 @@ import os
 import time
 from typing import Any
 
-import httpx
 from pytest_bdd import given, parsers, then, when
 
+import plain_http
 from eventually import eventually
 from steps.acting import SIGNALS
 from told import Told
@@ -58,7 +58,7 @@ def listen(world, path, body, deeds=(), headers=None) -> Told:
     victim, known = None, 0
     asked = {"model": "tiny", "stream": True, "stream_options": {"include_usage": True}, **body}
     began = time.monotonic()
-    with httpx.stream(
+    with plain_http.stream(
         "POST", world.home.url + path, json=asked, headers=headers, timeout=60
     ) as answer:
         for line in answer.iter_lines():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
-import httpx
 import psutil
 import pytest
 from pytest_bdd import parsers, then, when
 
+import plain_http
 from eventually import eventually
 from faults import threads
 from faults.sockets import cut_lines
@@ -148,5 +148,5 @@ def ended(process):
 @then("meanwhile it says that it is well")
 def says_well(world):
     (worker,) = [one for one in world.home.workers() if one["pid"] == world.seen["pid"]]
-    health = httpx.get(f"http://127.0.0.1:{worker['port']}/health", timeout=5)
+    health = plain_http.get(f"http://127.0.0.1:{worker['port']}/health", timeout=5)
     assert health.status_code == 200, health.text
