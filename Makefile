@@ -54,7 +54,7 @@ clients: $(VENV)/.tests
 
 bdd: $(VENV)/.tests
 	@rm -rf $(SEEN)
-	RBEE_CODES_SEEN=$(SEEN) $(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not serial" test-harness/bdd
+	RBEE_CODES_SEEN=$(SEEN) $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not serial" test-harness/bdd
 	RBEE_CODES_SEEN=$(SEEN) $(BIN)/python -m pytest -q -n 0 -m serial test-harness/bdd
 	@$(BIN)/python scripts/coverage $(SEEN)
 

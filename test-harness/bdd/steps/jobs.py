@@ -135,6 +135,7 @@ def attach_after(world, id_):
 @when("I cancel the job")
 def cancel(world):
     world.ask("DELETE", f"/v1/jobs/{world.seen['job']}")
+    eventually(lambda: shown(world)["status"] not in ("queued", "running"), within_s=5)
 
 
 @when("the journal of jobs is overwritten with noise")
