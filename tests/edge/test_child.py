@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from rbee.edge.child import Exit, find, spawn
-from rbee.edge.process_table import group_members, is_alive, start_time
-from tests.ended import has_ended
+from rbee.edge.process_table import group_members, has_ended, is_alive, start_time
 from tests.eventually import soon
 
 LIMIT_S = 10.0

@@ -9,9 +9,9 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from rbee.edge.process_table import has_ended
 from rbee.errors import RbeeError
 from rbee.models import child
-from tests.ended import has_ended
 from tests.eventually import soon
 from tests.models.test_store import quiet, untroubled
 

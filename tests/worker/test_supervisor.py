@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
+from rbee.edge.process_table import has_ended
 from rbee.edge.unix_socket import listen_unix
 from rbee.version import VERSION
 from rbee.wire import lifeline
 from tests.damaged_gguf import DAMAGES
-from tests.ended import has_ended
 from tests.eventually import eventually
 from tests.plugin_model import NO_BINARY
 from tests.small_disk import small_disk

@@ -45,10 +45,7 @@ def is_alive(pid: int, started_at: float) -> bool:
     now = start_time(pid)
     if now is None or abs(now - started_at) > _START_TOLERANCE_S:
         return False
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+    return not has_ended(pid)
 
 
 def group_members(group: int) -> list[int]:
