@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,12 @@ def model_path() -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         _fetch(path)
     return path
+
+
+def own_copy(folder: Path) -> Path:
+    """A copy for one process of the tests: a new link to a file changes its ctime, after which
+    rbee hashes it before the next load, in whatever home."""
+    return Path(shutil.copy(model_path(), folder / "tiny.gguf"))
 
 
 def _fetch(path: Path) -> None:

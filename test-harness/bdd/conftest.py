@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from pytest_bdd.parser import Scenario, Step
 
 from codes_seen import FOLDER, SEEN, Record, listen
 from faults.sockets import taken_port
-from tests.model_file import model_path
+from tests.model_file import own_copy
 from world import Home, World
 
 pytest_plugins = [
@@ -70,19 +69,14 @@ def heard() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real model's file, a copy of this process: a new link to a file changes its ctime, after
-    which rbee hashes it before the next load, in whatever home."""
-    return _copied(tmp_path_factory)
-
-
-def _copied(folders: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copy(model_path(), folders.mktemp("model") / "tiny.gguf"))
+    """The real model's file, a copy of this process."""
+    return own_copy(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="session")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """One running rbee for all scenarios that leave it as it was."""
-    home = Home(_copied(tmp_path_factory))
+    home = Home(own_copy(tmp_path_factory.mktemp("model")))
     outcome = home.keeper("serve", str(home.file()), "--wait")
     assert outcome.code == 0, str(outcome)
     yield home
@@ -93,7 +87,9 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 def pair_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """One running rbee with two workers, for scenarios that take them away and wait for others."""
     home = Home(
-        _copied(tmp_path_factory), RBEE_RESTART_FIRST_S="0.1", RBEE_RETRIES_PER_MINUTE="1000"
+        own_copy(tmp_path_factory.mktemp("model")),
+        RBEE_RESTART_FIRST_S="0.1",
+        RBEE_RETRIES_PER_MINUTE="1000",
     )
     outcome = home.keeper("serve", str(home.file()), "--wait", "--replicas", "2")
     assert outcome.code == 0, str(outcome)

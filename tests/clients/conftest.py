@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.clients.environments import client_python
-from tests.model_file import model_path
+from tests.model_file import own_copy
 from world import Home
 
 TALKS = Path(__file__).parent / "talks"
@@ -79,9 +78,8 @@ def begin(client: str, names: str, url: str, key: str = "any") -> Talk:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real model's file, a copy of this process: links that others make to a file change its
-    ctime, after which rbee hashes it again."""
-    return Path(shutil.copy(model_path(), tmp_path_factory.mktemp("model") / "tiny.gguf"))
+    """The real model's file, a copy of this process."""
+    return own_copy(tmp_path_factory.mktemp("model"))
 
 
 def serve(model: Path, *flags: str, **variables: str) -> Home:
